@@ -1,0 +1,19 @@
+/* hash.h - XXH3 (Collet). Three uses: checksums bound to a file and an offset, filters, salts. */
+#ifndef HELIOS_BASE_HASH_H
+#define HELIOS_BASE_HASH_H
+#include "base/slice.h"
+
+uint64_t hash_bytes(const void *data, size_t size);
+uint64_t hash_seeded(const void *data, size_t size, uint64_t seed);
+
+/* Of a key with its layer: asked once per look-up and used by all filters and blocks. */
+static inline uint64_t hash_key(helios_slice key) { return hash_bytes(key.data, key.size); }
+
+/* The checksum of a block at `offset` of the file with this salt: a block that was moved within
+ * its file, or into another, does not verify. */
+static inline uint64_t checksum(const void *data, size_t size, uint64_t salt, uint64_t offset)
+{
+    return hash_seeded(data, size, salt ^ (offset * UINT64_C(0x9E3779B97F4A7C15)));
+}
+
+#endif

@@ -1,0 +1,192 @@
+/* wal.h - the log: segments of records, written by many threads in parallel, and its recovery.
+ *
+ * The caller (engine/) decides the order: it reserves bytes and numbers together under its own lock,
+ * then copies outside it, then publishes in order. This room knows records as bytes with a first
+ * number, an op count and a time; never what an op means.
+ *
+ * A position (wal_pos) is segment number << 32 | offset: ordered like the log. */
+#ifndef HELIOS_WAL_WAL_H
+#define HELIOS_WAL_WAL_H
+#include "base/file_header.h"
+#include "base/key.h"
+#include "io/io.h"
+
+typedef uint64_t wal_pos;
+static inline wal_pos wal_pos_make(uint64_t segment, uint64_t offset) { return segment << 32 | offset; }
+static inline uint64_t wal_pos_segment(wal_pos pos) { return pos >> 32; }
+static inline uint64_t wal_pos_offset(wal_pos pos) { return pos & UINT32_MAX; }
+
+/* Segment file wal/<number, 8 decimal digits>.wal:
+ *   [0, 64)     file header (base/file_header.h), magic HELIOSWL
+ *   [64, 128)   link: predecessor's number (u64, 0: none), predecessor's end (u64, 0: its natural end),
+ *               predecessor's last number (u64), first number of this one (u64), size of this segment
+ *               (u64), created time (u64), reserved (u64), xxh3 of [64, 120) salted, at offset 64
+ *   [512, 576)  seal, written after the fsync of everything before `end`: magic "SEALSEAL", end offset
+ *               (u64), last number (u64), sealed time (u64), reserved (3 x u64), xxh3 of the 56 bytes
+ *               before it, salted, at offset 512; zeros while not sealed
+ *   [4096, end) records, each at a multiple of 8
+ *
+ * Record, little-endian:
+ *    0  u32 size         whole record in bytes, without the padding to 8
+ *    4  u32 op_count     numbers that it owns: first .. first + op_count - 1
+ *    8  u64 checksum     of bytes [16, 64), salted, bound to its offset in the segment
+ *   16  u64 first << 8 | type
+ *   24  u64 time         commit time, us
+ *   32  u64 synced       the log position known to be durable when it was reserved
+ *   40  u64 body_xxh3    of bytes [64, size), unseeded: computed before the place is known
+ *   48  u32 branch       the one branch of all ops, or 0xffffffff: more than one, each op says
+ *   52  u32 flags        WAL_RECORD_ORIGIN: the body begins with an origin; others: refused
+ *   56  u64 size_check   size ^ 0x...; zero-filled space never verifies; reserved otherwise
+ *   64  body
+ * A chain of commits has no gaps but those left by unlogged commits, so `first` never falls. */
+enum {
+    WAL_LINK = 64,
+    WAL_SEAL = 512,
+    WAL_DATA = 4096,
+    WAL_RECORD_HEADER = 64,
+    WAL_ALIGN = 8,
+};
+
+enum wal_record_type {
+    WAL_COMMIT = 1, /* body: ops, see engine/ */
+    WAL_INGEST = 2, /* body: names the tables that hold the ops */
+    WAL_VOID = 3,   /* reserved and given up; its numbers are lost */
+    WAL_END = 4,    /* the rest of this segment is unused; owns no number, first = next number */
+};
+enum { WAL_RECORD_ORIGIN = 1 };
+#define WAL_BRANCH_MANY UINT32_MAX
+
+/* What the header says beside the body; given by the caller. */
+struct wal_record {
+    helios_seq first;
+    uint32_t op_count;
+    enum wal_record_type type;
+    uint64_t time;
+    wal_pos synced;
+    helios_branch_id branch;
+    uint32_t flags;
+    helios_slice body;
+    /* Filled on reading: */
+    wal_pos at, end;
+};
+
+struct wal;
+
+struct wal_options {
+    struct io_fs *fs;
+    const char *directory;   /* <db>/wal; copied */
+    uint64_t segment_bytes;  /* usual size; a multiple of 4096 */
+    uint64_t sync_interval;  /* us: the background sync of ASYNC commits, 1 s */
+    bool use_mapping;        /* and the file system can */
+    uint32_t recycle_max;    /* how many old segments are kept for reuse */
+};
+
+/* ---- recovery, in two steps ---- */
+
+struct wal_recovery {
+    /* Given: what the manifest knows. */
+    uint64_t floor;          /* segments below are not needed; 0: none */
+    wal_pos synced;          /* known to have been durable */
+    helios_seq last_synced;  /* the last number that was durable in the log; 0 unknown */
+    bool clean;              /* closed cleanly: everything up to clean_end must be there */
+    wal_pos clean_end;
+    bool salvage;            /* go on behind damage */
+    bool read_only;          /* change no file */
+    /* Found: */
+    helios_seq last;         /* last number replayed, 0 if none */
+    uint64_t last_time;
+    wal_pos end;             /* the log ends here */
+    wal_pos durable;         /* up to here it was known to be durable before the replay */
+    uint64_t records, bytes;
+    uint64_t cut_bytes, cut_records; /* beyond the hole; nothing acknowledged as durable */
+    uint64_t last_segment;   /* highest segment number seen in any file name */
+};
+
+/* Calls record() for each COMMIT, INGEST and VOID from the floor on, in order; its body is borrowed
+ * during the call. Finds the hole and decides if it is the end of what a killed writer left, or
+ * damage (HELIOS_CORRUPT with file and offset): see docs/architecture.md, "Recovery". */
+helios_status wal_recover(const struct wal_options *, struct wal_recovery *,
+                          helios_status (*record)(void *arg, const struct wal_record *), void *arg) CHECKED;
+
+/* Opens for writing after wal_recover: writes a new segment that names the end of the old ones, copies
+ * into it what was replayed beyond `durable`, syncs it and the directory, removes segments beyond the
+ * end. Starts the background thread (prepares the next segment; syncs in the background; seals and
+ * trims). next: the first number that will be reserved. */
+helios_status wal_open(const struct wal_options *, const struct wal_recovery *, helios_seq next,
+                       struct wal **) CHECKED;
+/* Syncs everything, seals the last segment, stops the thread, frees. NULL is fine. The status is that of
+ * the sync; *end gets the end position if not NULL. The wal is gone in any case. */
+helios_status wal_close(struct wal *, wal_pos *end);
+
+/* ---- writing ---- */
+
+struct wal_reservation {
+    wal_pos at, end;         /* where the record stands */
+    wal_pos synced;          /* goes into the record */
+    void *segment;           /* the open segment; stays open until wal_publish passes `end` */
+    void *old_segment;       /* not NULL: this reservation left that segment; wal_write puts an END there */
+    wal_pos old_end;
+};
+
+/* Makes sure that a record of size bytes can be reserved soon: waits for the next segment, makes a bigger
+ * one if need be. Called before the reservation lock. HELIOS_NO_SPACE, HELIOS_IO, HELIOS_NO_MEMORY. */
+helios_status wal_prepare(struct wal *, uint64_t size) CHECKED;
+/* Under the caller's reservation lock; never waits, fails or allocates. False: the segment is full and
+ * the next is not ready; unlock, wal_prepare, try again. first: the record's first number. */
+bool wal_reserve(struct wal *, uint64_t size, helios_seq first, struct wal_reservation *);
+/* Copies the record to its place; parallel. body in `count` pieces, body_xxh3 over all of them. Fails
+ * only with the pwrite back end. */
+helios_status wal_write(struct wal *, const struct wal_reservation *, const struct wal_record *,
+                        uint64_t body_xxh3, const helios_slice *pieces, size_t count) CHECKED;
+/* In order, by whoever advances the published prefix: everything before `end` is complete. */
+void wal_publish(struct wal *, wal_pos end, helios_seq last);
+uint64_t wal_record_size(uint64_t body_size); /* with header and padding */
+
+/* ---- durability ---- */
+
+/* Returns once everything published up to pos is durable, by an fsync that began after it was; shares
+ * the fsync with others. The first failed fsync is final: this and all later calls return it. */
+helios_status wal_sync(struct wal *, wal_pos pos, uint64_t timeout) CHECKED; /* us; HELIOS_TIMEOUT */
+wal_pos wal_published(const struct wal *);
+wal_pos wal_durable(const struct wal *);
+helios_seq wal_durable_seq(const struct wal *);   /* last number in the durable part */
+/* Ask the background thread to sync what is published within `delay` us; returns at once. */
+void wal_sync_soon(struct wal *, uint64_t delay);
+helios_status wal_error(struct wal *);            /* HELIOS_OK, or the final error, told again */
+
+/* ---- upkeep ---- */
+uint64_t wal_segment_now(const struct wal *);     /* segment of the next reservation */
+/* Segments below floor are no longer needed for recovery: recycled or removed in the background. */
+void wal_release(struct wal *, uint64_t floor);
+uint64_t wal_bytes(const struct wal *);           /* on disk */
+uint64_t wal_written(const struct wal *);         /* record bytes since open */
+/* The path of a segment into out. */
+void wal_segment_path(const char *directory, uint64_t number, char *out, size_t size);
+/* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor up to pos. A
+ * sealed one may be linked, the others copied up to `end`. Nothing is recycled meanwhile. */
+helios_status wal_each_segment(struct wal *, wal_pos upto,
+                               helios_status (*segment)(void *arg, uint64_t number, const char *path,
+                                                        uint64_t end, bool sealed), void *arg) CHECKED;
+
+/* ---- reading one segment: recovery, dump, verify, later the feed ---- */
+struct wal_reader;
+helios_status wal_reader_open(struct io_fs *, const char *path, struct wal_reader **) CHECKED;
+void wal_reader_close(struct wal_reader *);
+struct wal_segment_info {
+    struct file_header header;
+    uint64_t predecessor, predecessor_end, size, created;
+    helios_seq predecessor_last, first;
+    bool sealed;
+    uint64_t sealed_end;
+    helios_seq sealed_last;
+};
+const struct wal_segment_info *wal_reader_info(const struct wal_reader *);
+/* The record at the reader's offset. HELIOS_NOT_FOUND at the end (END record, or sealed end);
+ * HELIOS_CORRUPT at what is no record: a hole, garbage or damage, offset told by wal_reader_offset. */
+helios_status wal_reader_next(struct wal_reader *, struct wal_record *) CHECKED;
+uint64_t wal_reader_offset(const struct wal_reader *);
+void wal_reader_seek(struct wal_reader *, uint64_t offset);
+/* Any valid record at or after the reader's offset, by trying each multiple of 8: HELIOS_NOT_FOUND if none. */
+helios_status wal_reader_scan(struct wal_reader *, struct wal_record *) CHECKED;
+
+#endif
