@@ -1,0 +1,120 @@
+/* block.h - slotted blocks: the unit of a table that is read, checked and cached. Slotted means that
+ * every entry is reached by arrays of offsets and nothing is decoded to find it.
+ *
+ * A data or history block, uncompressed, little-endian:
+ *    0  u32 count          entries, > 0
+ *    4  u32 size           of this whole image
+ *    8  u32 shared         bytes that all keys begin with
+ *   12  u8  offset_width   2 or 4
+ *   13  u8  seq_width      0 to 8: bytes of each version, less seq_base
+ *   14  u16 zero
+ *   16  u64 seq_base
+ *   24  shared key bytes
+ *       key ends           count x offset_width: where each key suffix ends in the key area
+ *       value ends         count x offset_width: likewise in the value area
+ *       kinds              count x u8: enum key_kind | BLOCK_HAS_HISTORY | BLOCK_LARGE
+ *       hashes             count x u8: the top byte of hash_key(whole key)
+ *       versions           count x seq_width
+ *       key suffixes       together
+ *       values             together, to the end
+ *
+ * On disk: the image as it is, or by lz4 or zstd, followed by a trailer of 16 bytes:
+ *    0 u8 compression | 1 u8 block type | 2 u16 zero | 4 u32 image size | 8 u64 xxh3 of the stored bytes and
+ * the first 8 bytes of the trailer, salted by the file and bound to the block's offset. With the
+ * encryption flag (not yet defined) a 16-byte tag follows. */
+#ifndef HELIOS_SSTABLE_BLOCK_H
+#define HELIOS_SSTABLE_BLOCK_H
+#include "base/key.h"
+#include "base/status.h"
+#include "io/io.h"
+
+enum {
+    BLOCK_KIND_MASK = 0x3f,
+    BLOCK_LARGE = 0x40,       /* the value is a handle of a block of its own in this file */
+    BLOCK_HAS_HISTORY = 0x80, /* data blocks: older versions are in the history blocks */
+    BLOCK_HEADER_SIZE = 24,
+    BLOCK_TRAILER_SIZE = 16,
+};
+
+enum block_type { /* zero is none */
+    BLOCK_DATA = 1, BLOCK_HISTORY, BLOCK_INDEX, BLOCK_INDEX_TOP, BLOCK_FILTER, BLOCK_RANGE_DELETES,
+    BLOCK_PROPERTIES, BLOCK_VALUE,
+};
+
+/* Where a block stands. */
+struct block_handle {
+    uint64_t offset;
+    uint32_t stored; /* bytes on disk without the trailer */
+    uint32_t size;   /* of the image */
+};
+
+/* A block's arrays found once, when it is loaded. Borrowed from the image. */
+struct block {
+    const unsigned char *image;
+    uint32_t count, size;
+    const unsigned char *shared;
+    uint32_t shared_size;
+    const unsigned char *key_ends, *value_ends, *kinds, *hashes, *versions, *keys, *values;
+    uint64_t seq_base;
+    uint8_t offset_width, seq_width;
+};
+
+/* ---- building ---- */
+struct block_builder;
+helios_status block_builder_new(struct block_builder **) CHECKED;
+void block_builder_free(struct block_builder *);
+/* In internal order (asserted). kind_bits: the kind with its flags. */
+helios_status block_builder_add(struct block_builder *, helios_slice key, helios_seq seq, uint8_t kind_bits,
+                                helios_slice value, uint64_t hash) CHECKED;
+size_t block_builder_estimate(const struct block_builder *); /* of the image, now */
+uint32_t block_builder_count(const struct block_builder *);
+helios_slice block_builder_last_key(const struct block_builder *);
+helios_seq block_builder_last_seq(const struct block_builder *);
+helios_seq block_builder_max_seq(const struct block_builder *);
+/* The image, borrowed until the next add or reset. */
+helios_status block_builder_finish(struct block_builder *, helios_slice *image) CHECKED;
+void block_builder_reset(struct block_builder *);
+
+/* ---- reading ---- */
+/* One pass that checks everything: counts, ends in order and in bounds, kinds known, keys in order
+ * (ascending; equal keys only with descending versions and only if `versions`). path and offset are
+ * for the sentence of HELIOS_CORRUPT. */
+helios_status block_open(const void *image, size_t size, bool versions, const char *path, uint64_t offset,
+                         struct block *) CHECKED;
+
+static inline uint32_t block_end_(const unsigned char *ends, uint32_t index, uint8_t width)
+{
+    return width == 2 ? get_u16(ends + (size_t)index * 2) : get_u32(ends + (size_t)index * 4);
+}
+/* The part of entry i's key behind the shared bytes. */
+static inline helios_slice block_suffix(const struct block *b, uint32_t i)
+{
+    uint32_t from = i ? block_end_(b->key_ends, i - 1, b->offset_width) : 0;
+
+    return slice_make(b->keys + from, block_end_(b->key_ends, i, b->offset_width) - from);
+}
+static inline helios_slice block_value(const struct block *b, uint32_t i)
+{
+    uint32_t from = i ? block_end_(b->value_ends, i - 1, b->offset_width) : 0;
+
+    return slice_make(b->values + from, block_end_(b->value_ends, i, b->offset_width) - from);
+}
+static inline uint8_t block_kind_bits(const struct block *b, uint32_t i) { return b->kinds[i]; }
+helios_seq block_seq(const struct block *, uint32_t i);
+/* Index of the first entry at or after (key, tag) in internal order; count if none. */
+uint32_t block_lower_bound(const struct block *, helios_slice key, uint64_t tag);
+/* Index of the entry with exactly this key in a data block, through the hash column; count if none. */
+uint32_t block_find(const struct block *, helios_slice key, uint64_t hash);
+
+/* ---- on disk ---- */
+/* Reads, verifies the checksum, decompresses into memory from alloc_image(arg, size); on failure nothing
+ * is left allocated (release_image is called). Sizes are checked against file_size and BLOCK limits
+ * before anything is allocated. */
+enum { BLOCK_IMAGE_MAX = 64 << 20 }; /* of all types but BLOCK_VALUE and BLOCK_FILTER */
+helios_status block_read(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
+                         enum block_type, void **image) CHECKED; /* mem_free()d by the caller */
+/* Compresses (or not, if it does not save an eighth) and appends the trailer into `out` (replaced). */
+helios_status block_seal(helios_slice image, enum block_type, helios_compression, int level, uint64_t salt,
+                         uint64_t offset, helios_buf *out) CHECKED;
+
+#endif

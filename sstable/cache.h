@@ -1,0 +1,65 @@
+/* cache.h - blocks in memory, slot-addressed: whoever opens a table owns an array of slots, one per
+ * block; a loaded block, a frame, hangs in its slot, so that a hit is an array load and no hash
+ * look-up; one global clock (Corbato 1968) over all frames evicts within the budget.
+ *
+ * A frame has one count for its slot, dropped through the epoch when it is evicted: inside an epoch a
+ * frame seen in a slot stays valid, and may be counted to stay valid longer. */
+#ifndef HELIOS_SSTABLE_CACHE_H
+#define HELIOS_SSTABLE_CACHE_H
+#include "base/epoch.h"
+#include "sstable/block.h"
+
+struct cache;
+struct frame {
+    struct block block;
+    /* private */
+    struct cache *cache;
+    _Atomic(struct frame *) *slot;
+    _Atomic uint32_t refs;
+    _Atomic uint8_t touched; /* set by hits, cleared by the hand */
+    uint8_t type;
+    uint32_t charge;
+    void *image;
+    struct frame *clock_next, *clock_previous;
+    struct epoch_item item;
+};
+typedef _Atomic(struct frame *) cache_slot;
+
+helios_status cache_new(uint64_t budget, struct cache **) CHECKED;
+void cache_free(struct cache *); /* all tables closed, epoch drained */
+void cache_set_budget(struct cache *, uint64_t bytes);
+
+/* The frame in the slot or NULL; inside an epoch; marks it as used. */
+static inline struct frame *cache_peek(cache_slot *slot)
+{
+    struct frame *frame = atomic_load_explicit(slot, memory_order_acquire);
+
+    if ((uintptr_t)frame <= 1) /* 1: being loaded */
+        return NULL;
+    if (!atomic_load_explicit(&frame->touched, memory_order_relaxed))
+        atomic_store_explicit(&frame->touched, 1, memory_order_relaxed);
+    return frame;
+}
+struct cache_load {
+    struct io_file *file;
+    uint64_t file_size, salt;
+    struct block_handle handle;
+    enum block_type type; /* DATA, HISTORY */
+};
+/* The slot's frame, counted; loads it if it is not there: one loader, others wait for its result or
+ * error. fill false: a frame that is not put into the slot. Outside any epoch. */
+helios_status cache_get(struct cache *, cache_slot *, const struct cache_load *, bool fill, struct frame **) CHECKED;
+void frame_ref(struct frame *);
+void frame_unref(struct frame *); /* NULL is fine */
+/* Empties the slot (a table is closing; nobody else uses it). */
+void cache_drop(struct cache *, cache_slot *);
+
+/* Memory held outside frames (filters, indexes, slots) is charged against the same budget: frames give
+ * way to it. Never fails. */
+void cache_charge(struct cache *, int64_t bytes);
+
+struct cache_stats { uint64_t budget, bytes, charged, frames, hits, misses, evictions; };
+void cache_get_stats(struct cache *, struct cache_stats *); /* hits are sampled from per-thread counts */
+void cache_count_hits(struct cache *, uint64_t hits); /* batched by callers */
+
+#endif

@@ -1,0 +1,53 @@
+/* file.h - a table file as a version of the tree knows it: bounds and counts from the manifest, the
+ * open table only once it is needed (a database of thousands of files opens without touching them).
+ * Immutable but for `table`, `busy` and the count. Shared by versions, jobs and cursors. */
+#ifndef HELIOS_SSTABLE_FILE_H
+#define HELIOS_SSTABLE_FILE_H
+#include "base/thread.h"
+#include "sstable/table.h"
+
+/* Where tables live; outlives every file. */
+struct table_home {
+    struct io_fs *fs;
+    char *directory; /* <db>/sst */
+    struct cache *cache;
+    struct mutex open_mu;              /* serialises first opens */
+    /* Called with the file's path when its last reference goes and it was dropped; after the unlink. */
+    void (*removed)(void *arg, uint64_t number);
+    void *removed_arg;
+};
+
+struct table_file {
+    _Atomic uint32_t refs;
+    _Atomic(struct table *) table;     /* NULL until first used */
+    _Atomic bool dropped;              /* no version has it any more: the last unref unlinks the file */
+    bool busy;                         /* input of a running job; guarded by the engine's job lock */
+    struct table_home *home;
+    uint64_t number, size;
+    helios_seq override_seq;           /* ingested: the one version of all its keys; else 0 */
+    helios_slice smallest, largest;    /* keys with layer; behind this struct */
+    bool largest_exclusive;            /* largest is the end of a range delete */
+    struct table_properties properties;
+};
+
+/* Copies the slices; one reference. */
+helios_status table_file_new(struct table_home *, uint64_t number, uint64_t size, helios_seq override_seq,
+                             helios_slice smallest, helios_slice largest, bool largest_exclusive,
+                             const struct table_properties *, struct table_file **) CHECKED;
+struct table_file *table_file_ref(struct table_file *);
+void table_file_unref(struct table_file *); /* NULL is fine; call without locks */
+/* The open table, opened if need be (does I/O then). Borrowed: as long as the file is referenced. */
+helios_status table_file_open(struct table_file *, struct table **) CHECKED;
+static inline struct table *table_file_peek(const struct table_file *f) /* NULL: not open yet */
+{
+    return atomic_load_explicit(&f->table, memory_order_acquire);
+}
+void table_file_path(const struct table_home *, uint64_t number, char *out, size_t size);
+
+/* A cursor over files that are sorted and disjoint in internal order (a level): concatenation, each
+ * opened as it is reached. Holds references. `files` is copied. A user key may be split between two
+ * neighbours (newer versions in the former); at a read point each key comes once. */
+helios_status level_cursor_new(struct table_file *const *files, size_t count,
+                               const struct table_cursor_options *, struct cursor **) CHECKED;
+
+#endif
