@@ -8,7 +8,8 @@
 helios_status buf_reserve(helios_buf *, size_t capacity) CHECKED; /* at least; keeps the content */
 helios_status buf_append(helios_buf *, const void *data, size_t size) CHECKED;
 helios_status buf_set(helios_buf *, const void *data, size_t size) CHECKED;
-helios_status buf_printf(helios_buf *, const char *format, ...) CHECKED PRINTF_LIKE(2, 3); /* no NUL counted in size, one kept behind */
+/* Appends; no NUL is counted in size, one is kept behind. */
+helios_status buf_printf(helios_buf *, const char *format, ...) CHECKED PRINTF_LIKE(2, 3);
 
 static inline helios_slice buf_slice(const helios_buf *buf) { return slice_make(buf->data ? buf->data : "", buf->size); }
 

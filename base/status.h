@@ -6,7 +6,7 @@
 #include <stdarg.h>
 
 #define CHECKED __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 enum { ERROR_TEXT_BYTES = 512 };
 
