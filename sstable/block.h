@@ -67,7 +67,11 @@ void block_builder_free(struct block_builder *);
 helios_status block_builder_add(struct block_builder *, helios_slice key, helios_seq seq, uint8_t kind_bits,
                                 helios_slice value, uint64_t hash) CHECKED;
 size_t block_builder_estimate(const struct block_builder *); /* of the image, now */
+/* What adding this would add to it, or a little more. */
+size_t block_builder_cost(const struct block_builder *, helios_slice key, size_t value_size);
 uint32_t block_builder_count(const struct block_builder *);
+/* Sets flags of the entry added last (BLOCK_HAS_HISTORY: known only when the next version comes). */
+void block_builder_mark_last(struct block_builder *, uint8_t flags);
 helios_slice block_builder_last_key(const struct block_builder *);
 helios_seq block_builder_last_seq(const struct block_builder *);
 helios_seq block_builder_max_seq(const struct block_builder *);
@@ -100,20 +104,63 @@ static inline helios_slice block_value(const struct block *b, uint32_t i)
     return slice_make(b->values + from, block_end_(b->value_ends, i, b->offset_width) - from);
 }
 static inline uint8_t block_kind_bits(const struct block *b, uint32_t i) { return b->kinds[i]; }
-helios_seq block_seq(const struct block *, uint32_t i);
+static inline helios_seq block_seq(const struct block *b, uint32_t i)
+{
+    const unsigned char *at = b->versions + (size_t)i * b->seq_width;
+    uint64_t delta = 0;
+
+    if (b->seq_width == 0)
+        return b->seq_base;
+    if (b->image + b->size - at >= 8) /* one load and a mask; what lies behind belongs to the image */
+        return b->seq_base + (get_u64(at) & UINT64_MAX >> (64 - 8 * b->seq_width));
+    for (int byte = b->seq_width - 1; byte >= 0; byte--)
+        delta = delta << 8 | at[byte];
+    return b->seq_base + delta;
+}
+static inline uint64_t block_tag(const struct block *b, uint32_t i)
+{
+    return block_seq(b, i) << 8 | (b->kinds[i] & BLOCK_KIND_MASK);
+}
 /* Index of the first entry at or after (key, tag) in internal order; count if none. */
 uint32_t block_lower_bound(const struct block *, helios_slice key, uint64_t tag);
 /* Index of the entry with exactly this key in a data block, through the hash column; count if none. */
 uint32_t block_find(const struct block *, helios_slice key, uint64_t hash);
 
 /* ---- on disk ---- */
-/* Reads, verifies the checksum, decompresses into memory from alloc_image(arg, size); on failure nothing
- * is left allocated (release_image is called). Sizes are checked against file_size and BLOCK limits
- * before anything is allocated. */
 enum { BLOCK_IMAGE_MAX = 64 << 20 }; /* of all types but BLOCK_VALUE and BLOCK_FILTER */
+
+/* Reads, verifies, decompresses. The handle is checked against file_size and the limits before anything
+ * is read, the checksum before the image is allocated. A filter's image stands on a cache line. */
 helios_status block_read(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
                          enum block_type, void **image) CHECKED; /* mem_free()d by the caller */
-/* Compresses (or not, if it does not save an eighth) and appends the trailer into `out` (replaced). */
+/* The same into a buffer that is reused (its content is replaced, also on failure). */
+helios_status block_read_buf(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
+                             enum block_type, helios_buf *image) CHECKED;
+
+/* The parts of it, for who has read the bytes already. A handle that can be: sizes within limits, block
+ * and trailer between the file's header and its end. */
+helios_status block_check_handle(const struct block_handle *, enum block_type, uint64_t file_size,
+                                 const char *path) CHECKED;
+/* Trailer and checksum of the sealed block: handle->stored bytes and the trailer. With
+ * HELIOS_COMPRESSION_NONE the stored bytes are the image. */
+helios_status block_check_sealed(const void *sealed, const struct block_handle *, enum block_type, uint64_t salt,
+                                 const char *path, helios_compression *) CHECKED;
+/* The stored bytes into image, handle->size bytes. */
+helios_status block_expand(const void *stored, const struct block_handle *, helios_compression, const char *path,
+                           void *image) CHECKED;
+
+/* What compresses, kept from block to block. */
+struct block_compressor {
+    helios_compression compression;
+    int level;            /* zstd */
+    struct ZSTD_CCtx_s *zstd; /* made when first needed */
+};
+void block_compressor_release(struct block_compressor *);
+/* Compresses (or not, if it does not save an eighth) and appends the block and its trailer to `out`.
+ * offset: where it will stand in the file. out is unchanged on failure. */
+helios_status block_seal_append(struct block_compressor *, helios_slice image, enum block_type, uint64_t salt,
+                                uint64_t offset, helios_buf *out, struct block_handle *) CHECKED;
+/* The same once, into `out` (replaced). */
 helios_status block_seal(helios_slice image, enum block_type, helios_compression, int level, uint64_t salt,
                          uint64_t offset, helios_buf *out) CHECKED;
 

@@ -58,6 +58,7 @@ struct table_writer;
 struct table_result {
     uint64_t number, size;
     helios_slice smallest, largest; /* keys with layer, widened by range deletes (largest: their exclusive end) */
+    bool largest_exclusive;         /* largest is the end of a range delete, not a key of the table */
     struct table_properties properties;
     char *memory; /* behind the slices */
 };
