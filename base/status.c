@@ -110,7 +110,12 @@ helios_status fail_context(helios_status status, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     used = strlen(text);
-    snprintf(text + used, sizeof(text) - used, ": %s", last_error);
+    if (used + 2 < sizeof(text)) { /* else there is no room for the sentence itself */
+        memcpy(text + used, ": ", 3);
+        used += 2;
+        memcpy(text + used, last_error, sizeof(text) - used);
+        text[sizeof(text) - 1] = '\0';
+    }
     memcpy(last_error, text, sizeof(text));
     return status;
 }
