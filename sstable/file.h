@@ -27,6 +27,8 @@ struct table_file {
     helios_seq override_seq;           /* ingested: the one version of all its keys; else 0 */
     helios_slice smallest, largest;    /* keys with layer; behind this struct */
     bool largest_exclusive;            /* largest is the end of a range delete */
+    helios_seq collected;              /* the horizon of the job that wrote it: what was garbage then is gone
+                                          or pinned. Set by the owner before it is shared; 0: unknown */
     struct table_properties properties;
 };
 

@@ -1,0 +1,94 @@
+/* pick.h - what to compact next: pure functions over the shape of the tree.
+ *
+ * Leveled (O'Neil et al., 1996) with level sizes counted from the last level up, as RocksDB's dynamic
+ * level bytes (Dong et al., CIDR 2017): L0 goes to the base level, the first whose target is not below
+ * memtable_bytes x 4; the levels between L0 and the base are empty. */
+#ifndef HELIOS_COMPACTION_PICK_H
+#define HELIOS_COMPACTION_PICK_H
+#include "sstable/file.h"
+
+enum {
+    COMPACT_LEVELS = 7,
+    COMPACT_LAST_LEVEL = COMPACT_LEVELS - 1,
+    COMPACT_L0_TRIGGER = 4,
+    COMPACT_MULTIPLIER = 10,
+};
+
+struct compact_pick;
+
+struct compact_level { struct table_file *const *files; size_t count; };
+
+struct compact_tree {
+    struct compact_level levels[COMPACT_LEVELS]; /* L0 newest first; the others by key, disjoint */
+    uint64_t memtable_bytes, target_file_bytes;
+    helios_seq horizon;   /* as it would be for a job that starts now */
+    helios_seq limit_seq; /* L0 files with larger numbers stay (ingested, above an unflushed memtable);
+                             UINT64_MAX: none */
+    /* Jobs that run: their inputs are busy, and nothing else may be put where their outputs will be. */
+    const struct compact_pick *const *running;
+    size_t running_count;
+    /* Is everything on this branch garbage? NULL: no. */
+    bool (*branch_is_garbage)(void *arg, helios_branch_id);
+    void *branch_is_garbage_arg;
+};
+
+enum compact_reason {
+    COMPACT_REASON_NONE,
+    COMPACT_REASON_DROP,       /* the inputs are garbage as a whole: remove them, read nothing */
+    COMPACT_REASON_L0,         /* too many files in L0 */
+    COMPACT_REASON_INTRA_L0,   /* L0 files into one, while the base level is busy */
+    COMPACT_REASON_SIZE,       /* a level above its target */
+    COMPACT_REASON_TOMBSTONES, /* a file with many tombstones */
+    COMPACT_REASON_EXPIRED,    /* a file (see table_file.collected) whose shadowed versions have left the retention */
+    COMPACT_REASON_MANUAL,
+};
+const char *compact_reason_name(enum compact_reason);
+
+/* Borrows files and arrays from the tree: hold the version while the pick lives. */
+struct compact_pick {
+    enum compact_reason reason;
+    int input_level, output_level;   /* equal: rewritten in place (intra-L0 too) */
+    struct table_file **inputs;      /* of input_level; L0: newest first, else by key */
+    size_t input_count;
+    struct table_file *const *overlaps; /* of output_level, by key; none when rewritten in place */
+    size_t overlap_count;
+    struct table_file *const *grandparents; /* of output_level + 1 in the inputs' range */
+    size_t grandparent_count;
+    uint64_t grandparent_bytes_max;  /* for struct compact_job */
+    uint64_t bytes;                  /* of all inputs */
+    bool trivial_move;               /* the only input changes its level, nothing is read */
+    bool bottommost;                 /* nothing older of these keys lies outside of the inputs */
+    helios_slice from, to;           /* hull of the inputs */
+    bool to_exclusive;
+    /* What is older and outside: for compact_may_hold_older. */
+    struct table_file *const *older_l0;
+    size_t older_l0_count;
+    struct compact_level deeper[COMPACT_LEVELS]; /* only those below the output level have files */
+};
+
+/* The most urgent job, or NULL: quiet, or all is busy. Fails only with HELIOS_NO_MEMORY. The caller sets
+ * `busy` of the inputs and overlaps, and adds the pick to `running`, before it picks again. */
+helios_status compact_pick(const struct compact_tree *, struct compact_pick **) CHECKED;
+
+/* A step of a manual compaction of [from, to) (no data: open): from the shallowest level down, a bounded
+ * piece at a time; last, files with numbers below `number_limit` (the next file number when it began)
+ * that hold history, tombstones or range deletes are rewritten in place. *done: nothing is left to do;
+ * neither done nor a pick: what is left is busy, come again after a job ends. */
+helios_status compact_pick_range(const struct compact_tree *, helios_slice from, helios_slice to,
+                                 uint64_t number_limit, struct compact_pick **, bool *done) CHECKED;
+void compact_pick_free(struct compact_pick *); /* NULL is fine; busy marks are the caller's */
+
+/* garbage_rules.may_hold_older with the pick as arg. */
+bool compact_may_hold_older(void *pick, helios_slice from, helios_slice to, bool inclusive);
+
+/* Keys that cut the pick's range into at most `parts` of about equal size: bounds[i] is the upper end of
+ * part i and the lower of part i + 1. Returns how many bounds there are, at most parts - 1. Borrowed. */
+size_t compact_split(const struct compact_pick *, size_t parts, helios_slice *bounds);
+
+/* Level targets in bytes; 0 for levels that should be empty. */
+struct compact_targets { int base_level; uint64_t bytes[COMPACT_LEVELS]; };
+void compact_get_targets(const struct compact_tree *, struct compact_targets *);
+/* Bytes that compactions still have to move until the tree is quiet: an estimate, for pacing. */
+uint64_t compact_debt(const struct compact_tree *);
+
+#endif

@@ -1,0 +1,44 @@
+/* pins.h - the read points in use: by calls, snapshots, iterators, transactions. Lock-free but for growth.
+ * Groups of 64 slots under one word of marks; a thread returns to the group it used last.
+ *
+ * The protocol with the horizon H: a reader publishes its pin, fences, re-reads H; a job that is about
+ * to collect moves H, fences (pins_collect does), then collects the pins. So either the job sees the pin
+ * or the reader sees that H has passed it.
+ *
+ * Points are plain numbers here: the point before the first commit is 0. */
+#ifndef HELIOS_MVCC_PINS_H
+#define HELIOS_MVCC_PINS_H
+#include "base/status.h"
+#include <stdatomic.h>
+
+struct pins;
+typedef uint32_t pin_id; /* 0: none */
+
+helios_status pins_new(struct pins **) CHECKED;
+void pins_free(struct pins *); /* all released, asserted; NULL is fine */
+
+/* Pins what is visible now: seq_out is at or above the horizon and stays readable until the release.
+ * Fails only with HELIOS_NO_MEMORY. */
+helios_status pins_acquire_latest(struct pins *, const _Atomic helios_seq *visible, const _Atomic helios_seq *horizon,
+                                  pin_id *, helios_seq *seq_out) CHECKED;
+
+/* Pins a point. Below the horizon only if somebody else's pin that covers all branches holds it, or if
+ * named(arg, seq), asked after the own pin is published, says that a durable pin (tag, fork point) holds it
+ * for what the caller will read; such a pin is no ground for others. named may be NULL.
+ * HELIOS_HISTORY_GONE else; HELIOS_NO_MEMORY. */
+helios_status pins_acquire_at(struct pins *, helios_seq seq, const _Atomic helios_seq *horizon,
+                              bool (*named)(void *arg, helios_seq), void *arg, pin_id *) CHECKED;
+
+/* One more pin of a point that this pin holds: a child of a snapshot. */
+helios_status pins_acquire_same(struct pins *, pin_id, pin_id *) CHECKED;
+void pins_release(struct pins *, pin_id); /* 0 is fine; any thread */
+helios_seq pins_seq(const struct pins *, pin_id);
+
+/* The distinct points pinned below `below` (UINT64_MAX: all), ascending; mem_free()d by the caller; NULL
+ * when there are none. Fences first. */
+helios_status pins_collect(struct pins *, helios_seq below, helios_seq **seqs, size_t *count) CHECKED;
+uint64_t pins_count(const struct pins *);
+/* The oldest one; UINT64_MAX when there is none. */
+helios_seq pins_oldest(const struct pins *);
+
+#endif
