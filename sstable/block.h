@@ -32,7 +32,15 @@ enum {
     BLOCK_KIND_MASK = 0x3f,
     BLOCK_LARGE = 0x40,       /* the value is a handle of a block of its own in this file */
     BLOCK_HAS_HISTORY = 0x80, /* data blocks: older versions are in the history blocks */
+    BLOCK_COUNT = 0,
+    BLOCK_SIZE = 4,
+    BLOCK_SHARED = 8,
+    BLOCK_OFFSET_WIDTH = 12,
+    BLOCK_SEQ_WIDTH = 13,
+    BLOCK_ZERO = 14,
+    BLOCK_SEQ_BASE = 16,
     BLOCK_HEADER_SIZE = 24,
+    BLOCK_LARGE_SIZE = 16,    /* of the handle that stands for a large value */
     BLOCK_TRAILER_SIZE = 16,
 };
 
@@ -74,6 +82,7 @@ uint32_t block_builder_count(const struct block_builder *);
 void block_builder_mark_last(struct block_builder *, uint8_t flags);
 helios_slice block_builder_last_key(const struct block_builder *);
 helios_seq block_builder_last_seq(const struct block_builder *);
+uint64_t block_builder_last_tag(const struct block_builder *);
 helios_seq block_builder_max_seq(const struct block_builder *);
 /* The image, borrowed until the next add or reset. */
 helios_status block_builder_finish(struct block_builder *, helios_slice *image) CHECKED;
@@ -112,7 +121,7 @@ static inline helios_seq block_seq(const struct block *b, uint32_t i)
     if (b->seq_width == 0)
         return b->seq_base;
     if (b->image + b->size - at >= 8) /* one load and a mask; what lies behind belongs to the image */
-        return b->seq_base + (get_u64(at) & UINT64_MAX >> (64 - 8 * b->seq_width));
+        return b->seq_base + (get_u64(at) & (UINT64_MAX >> (64 - 8 * b->seq_width)));
     for (int byte = b->seq_width - 1; byte >= 0; byte--)
         delta = delta << 8 | at[byte];
     return b->seq_base + delta;

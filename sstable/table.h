@@ -68,7 +68,8 @@ helios_status table_writer_new(const struct table_writer_options *, struct table
 /* In internal order: key ascending, tag descending. The first version of a key goes to a data block, the
  * others to history blocks. Large values are written at once. */
 helios_status table_writer_add(struct table_writer *, helios_slice key, uint64_t tag, helios_slice value) CHECKED;
-helios_status table_writer_add_rangedel(struct table_writer *, const struct rangedel *) CHECKED; /* any order */
+/* Any order; those that come before the entries they cover also count for shadow_min. */
+helios_status table_writer_add_rangedel(struct table_writer *, const struct rangedel *) CHECKED;
 uint64_t table_writer_size(const struct table_writer *); /* estimate of the file if finished now */
 uint64_t table_writer_entries(const struct table_writer *);
 /* Writes the rest and syncs the file (not its directory). */
@@ -88,6 +89,8 @@ struct table *table_ref(struct table *);
 void table_unref(struct table *);
 const struct table_properties *table_properties(const struct table *);
 struct rangedel_set *table_rangedels(const struct table *); /* NULL: none; lives as long as the table */
+/* May it hold keys or range deletes of the layer that key begins with? */
+bool table_has_layer(const struct table *, helios_slice key);
 size_t table_memory(const struct table *); /* index, filter, slots: charged to the cache's budget */
 
 enum table_found { TABLE_ABSENT, TABLE_FOUND, TABLE_WOULD_READ, TABLE_ERROR };
