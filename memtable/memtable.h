@@ -23,15 +23,20 @@ struct memtable_node;
  * one reference. Mappings are recycled: a small process-wide pool keeps up to two. */
 helios_status memtable_new(uint64_t bytes, helios_slice shared, struct memtable **) CHECKED;
 struct memtable *memtable_ref(struct memtable *);
-void memtable_unref(struct memtable *); /* the last one retires it to the epoch */
+void memtable_unref(struct memtable *); /* the last one retires it to the epoch; NULL is fine */
+void memtable_pool_release(void);       /* gives the pool's mappings back to the system */
 
 /* Room for one entry, key and value copied; not yet visible to anybody. NULL when the memtable is
  * full: switch and prepare again. Any thread. */
 struct memtable_node *memtable_prepare(struct memtable *, helios_slice key, helios_slice value,
                                        enum key_kind kind);
 /* Links the node under the number. (key, seq) must not be there yet. Any thread. hint: a thread's or
- * batch's own finger for ascending keys, {0} to start, only for this memtable. */
-struct memtable_hint { uint32_t at[20]; uint32_t memtable_id; };
+ * batch's own finger for ascending keys, {0} to start; in another memtable it starts afresh. */
+enum { MEMTABLE_HEIGHT_MAX = 20 };
+struct memtable_hint {
+    uint64_t at[MEMTABLE_HEIGHT_MAX]; /* a link to the node last passed on each level; 0 is the head */
+    uint64_t memtable_id;
+};
 void memtable_insert(struct memtable *, struct memtable_node *, helios_seq seq, struct memtable_hint *hint);
 helios_slice memtable_node_key(const struct memtable_node *);
 
