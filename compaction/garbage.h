@@ -74,8 +74,8 @@ enum garbage_verdict garbage_version(struct garbage *, uint64_t tag, uint64_t *b
 uint64_t garbage_key_end(struct garbage *, helios_slice key);
 
 /* The numbers of a fragment, or of a piece of one, that must be kept: a subsequence of its seqs into
- * kept (room for all). kept_min: the oldest version kept of the keys in the piece. */
-size_t garbage_fragment(const struct garbage *, const struct rangedel_fragment *piece, helios_seq kept_min,
+ * kept (room for all). Between keys, not inside one. kept_min: the oldest version kept of the keys in the piece. */
+size_t garbage_fragment(struct garbage *, const struct rangedel_fragment *piece, helios_seq kept_min,
                         helios_seq *kept);
 
 #endif

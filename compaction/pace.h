@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 struct pace_debt {
-    unsigned l0_files;
+    unsigned l0_runs;          /* compact_l0_runs() */
     uint64_t compaction_bytes; /* compact_debt() */
     uint64_t memtable_bytes;   /* size of one */
     unsigned unflushed;        /* memtables that wait for or are in a flush, without the active one */

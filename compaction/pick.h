@@ -10,7 +10,7 @@
 enum {
     COMPACT_LEVELS = 7,
     COMPACT_LAST_LEVEL = COMPACT_LEVELS - 1,
-    COMPACT_L0_TRIGGER = 4,
+    COMPACT_L0_TRIGGER = 4, /* runs */
     COMPACT_MULTIPLIER = 10,
 };
 
@@ -70,12 +70,19 @@ struct compact_pick {
  * `busy` of the inputs and overlaps, and adds the pick to `running`, before it picks again. */
 helios_status compact_pick(const struct compact_tree *, struct compact_pick **) CHECKED;
 
-/* A step of a manual compaction of [from, to) (no data: open): from the shallowest level down, a bounded
- * piece at a time; last, files with numbers below `number_limit` (the next file number when it began)
- * that hold history, tombstones or range deletes are rewritten in place. *done: nothing is left to do;
- * neither done nor a pick: what is left is busy, come again after a job ends. */
-helios_status compact_pick_range(const struct compact_tree *, helios_slice from, helios_slice to,
-                                 uint64_t number_limit, struct compact_pick **, bool *done) CHECKED;
+/* What a manual compaction is asked for, and where it ends although writing goes on. */
+struct compact_range {
+    helios_slice from, to;  /* [from, to) of keys with layer; no data: open */
+    helios_seq seq_limit;   /* the latest number when it began: files with only newer data are left alone */
+    uint64_t number_limit;  /* the next file number when it began: later files are not rewritten in place */
+};
+
+/* A step of a manual compaction: from the shallowest level down to the deepest that holds the range, a
+ * bounded piece at a time; last, files there with history, tombstones or range deletes are rewritten in
+ * place. *done: nothing is left; neither done nor a pick: what is left is busy, come again after a job
+ * ends. */
+helios_status compact_pick_range(const struct compact_tree *, const struct compact_range *,
+                                 struct compact_pick **, bool *done) CHECKED;
 void compact_pick_free(struct compact_pick *); /* NULL is fine; busy marks are the caller's */
 
 /* garbage_rules.may_hold_older with the pick as arg. */
@@ -88,6 +95,8 @@ size_t compact_split(const struct compact_pick *, size_t parts, helios_slice *bo
 /* Level targets in bytes; 0 for levels that should be empty. */
 struct compact_targets { int base_level; uint64_t bytes[COMPACT_LEVELS]; };
 void compact_get_targets(const struct compact_tree *, struct compact_targets *);
+/* Sorted runs in L0: the tables of one flush, ingest or merge count once. For pacing. */
+size_t compact_l0_runs(const struct compact_tree *);
 /* Bytes that compactions still have to move until the tree is quiet: an estimate, for pacing. */
 uint64_t compact_debt(const struct compact_tree *);
 

@@ -1,8 +1,8 @@
 /* pins.h - the read points in use: by calls, snapshots, iterators, transactions. Lock-free but for growth.
  * Groups of 64 slots under one word of marks; a thread returns to the group it used last.
  *
- * The protocol with the horizon H: a reader publishes its pin, fences, re-reads H; a job that is about
- * to collect moves H, fences (pins_collect does), then collects the pins. So either the job sees the pin
+ * The protocol with the horizon H: a reader publishes its pin, then re-reads H; a job that is about to
+ * collect moves H (seq_cst: plain atomic_store), then collects the pins. So either the job sees the pin
  * or the reader sees that H has passed it.
  *
  * Points are plain numbers here: the point before the first commit is 0. */
@@ -35,7 +35,7 @@ void pins_release(struct pins *, pin_id); /* 0 is fine; any thread */
 helios_seq pins_seq(const struct pins *, pin_id);
 
 /* The distinct points pinned below `below` (UINT64_MAX: all), ascending; mem_free()d by the caller; NULL
- * when there are none. Fences first. */
+ * when there are none. */
 helios_status pins_collect(struct pins *, helios_seq below, helios_seq **seqs, size_t *count) CHECKED;
 uint64_t pins_count(const struct pins *);
 /* The oldest one; UINT64_MAX when there is none. */
