@@ -1,0 +1,198 @@
+/* args.c - the command line of one command, by argp: one parser for all, the table of options is the
+ * command's own. */
+#include "tools/heliosctl.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* 1000, 64k, 16M, 1G; powers of 1024. */
+static bool parse_number(const char *text, uint64_t *number)
+{
+    static const char suffixes[] = "kmgt";
+    char *end;
+    const char *suffix;
+    unsigned long long value;
+
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (errno)
+        return false;
+    if (*end) {
+        suffix = strchr(suffixes, tolower((unsigned char)*end));
+        if (!suffix || end[1])
+            return false;
+        for (int i = 0; i <= suffix - suffixes; i++)
+            if (__builtin_mul_overflow(value, 1024ull, &value))
+                return false;
+    }
+    *number = value;
+    return true;
+}
+
+static bool parse_durability(const char *text, helios_durability *durability)
+{
+    static const struct { const char *name; helios_durability durability; } rows[] = {
+        {"none", HELIOS_DURABILITY_NONE},   {"async", HELIOS_DURABILITY_ASYNC},
+        {"group", HELIOS_DURABILITY_GROUP}, {"sync", HELIOS_DURABILITY_SYNC},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(text, rows[i].name) == 0) {
+            *durability = rows[i].durability;
+            return true;
+        }
+    }
+    return false;
+}
+
+static error_t take_number(const char *name, const char *text, uint64_t *number, struct argp_state *state)
+{
+    if (parse_number(text, number))
+        return 0;
+    argp_error(state, "--%s wants a number such as 1000 or 64k, not \"%s\"", name, text);
+    return EINVAL;
+}
+
+/* Options without a value. */
+static bool *flag_of(struct args *args, int key)
+{
+    switch (key) {
+    case OPTION_HEX: return &args->hex;
+    case OPTION_JSON: return &args->json;
+    case OPTION_REVERSE: return &args->reverse;
+    case OPTION_KEYS_ONLY: return &args->keys_only;
+    case OPTION_ROW_NUMBER: return &args->row_number;
+    case OPTION_KEEP_GOING: return &args->keep_going;
+    case OPTION_REPLACE: return &args->replace;
+    case OPTION_ACKNOWLEDGE: return &args->acknowledge;
+    case OPTION_PAIRS: return &args->pairs;
+    case OPTION_ROWS: return &args->rows;
+    case OPTION_CREATE: return &args->create;
+    case OPTION_RAW: return &args->raw;
+    case OPTION_YES: return &args->yes;
+    case OPTION_ENTRIES: return &args->entries;
+    case OPTION_SCAN: return &args->scan;
+    case OPTION_ALL: return &args->all;
+    case OPTION_IF_MISSING: return &args->if_missing;
+    default: return NULL;
+    }
+}
+
+static const char **text_of(struct args *args, int key)
+{
+    switch (key) {
+    case OPTION_PREFIX: return &args->prefix;
+    case OPTION_FROM: return &args->from;
+    case OPTION_TO: return &args->to;
+    case OPTION_FORMAT: return &args->format;
+    case OPTION_FILE: return &args->file;
+    case OPTION_OUTPUT: return &args->output;
+    case OPTION_WORKLOADS: return &args->workloads;
+    case OPTION_SEPARATOR: return &args->separator;
+    default: return NULL;
+    }
+}
+
+static error_t take_key_column(struct args *args, const char *name, struct argp_state *state)
+{
+    if (args->key_column_count == KEY_COLUMNS_MAX) {
+        argp_error(state, "at most %d --key columns", KEY_COLUMNS_MAX);
+        return EINVAL;
+    }
+    args->key_columns[args->key_column_count++] = name;
+    return 0;
+}
+
+static error_t take_word(struct args *args, const char *word, struct argp_state *state)
+{
+    if (args->word_count == args->command->words_max) {
+        argp_error(state, "\"%s\" is one argument too many", word);
+        return EINVAL;
+    }
+    args->words[args->word_count++] = word;
+    return 0;
+}
+
+static error_t parse_one(int key, char *text, struct argp_state *state)
+{
+    struct args *args = state->input;
+    bool *flag = flag_of(args, key);
+    const char **place = text_of(args, key);
+
+    if (flag) {
+        *flag = true;
+        return 0;
+    }
+    if (place) {
+        *place = text;
+        return 0;
+    }
+    switch (key) {
+    case OPTION_LIMIT: return take_number("limit", text, &args->limit, state);
+    case OPTION_BATCH: return take_number("batch", text, &args->batch, state);
+    case OPTION_COUNT: return take_number("count", text, &args->count, state);
+    case OPTION_VALUE_BYTES: return take_number("value-bytes", text, &args->value_bytes, state);
+    case OPTION_THREADS: return take_number("threads", text, &args->threads, state);
+    case OPTION_KEY: return take_key_column(args, text, state);
+    case OPTION_DURABILITY:
+        if (parse_durability(text, &args->durability))
+            return 0;
+        argp_error(state, "--durability is none, async, group or sync, not \"%s\"", text);
+        return EINVAL;
+    case ARGP_KEY_ARG: return take_word(args, text, state);
+    case ARGP_KEY_END:
+        if (args->word_count >= args->command->words_min)
+            return 0;
+        argp_error(state, "an argument is missing");
+        return EINVAL;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Where argp may not end the program, its own --help would go on to complain of missing arguments. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-?") == 0)
+            return true;
+    return false;
+}
+
+static void reset(struct args *args, const struct command *command)
+{
+    memset(args, 0, sizeof(*args));
+    args->command = command;
+    args->limit = args->batch = args->count = args->value_bytes = args->threads = UINT64_MAX;
+    args->durability = HELIOS_DURABILITY_SYNC;
+}
+
+int args_parse(const struct command *command, int argc, char **argv, bool may_exit, struct args *args)
+{
+    struct argp argp = {.options = command->options, .parser = parse_one, .args_doc = command->words};
+    helios_buf doc = {0}, name = {0};
+    int code = -1;
+
+    reset(args, command);
+    buf_add_text(&doc, command->summary);
+    if (command->details) {
+        buf_add_text(&doc, "\v");
+        buf_add_text(&doc, command->details);
+    }
+    argp.doc = doc.data;
+    buf_add_text(&name, "heliosctl ");
+    buf_add_text(&name, command->name);
+    argv[0] = name.data;
+    if (!may_exit && wants_help(argc, argv)) {
+        argp_help(&argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_DOC | ARGP_HELP_LONG, name.data);
+        code = EXIT_CODE_OK;
+    } else if (argp_parse(&argp, argc, argv, may_exit ? 0 : ARGP_NO_EXIT | ARGP_NO_HELP, NULL, args) != 0) {
+        code = EXIT_CODE_USAGE;
+    }
+    argv[0] = (char *)(uintptr_t)command->name;
+    free(doc.data);
+    free(name.data);
+    return code;
+}

@@ -1,0 +1,145 @@
+/* heliosctl.h - what the files of the tool share: the table of commands, parsed arguments, opening,
+ * text forms of bytes, the terminal.
+ *
+ * One command is one function int run(struct args *) that returns an exit code. The tool's own
+ * memory comes from xalloc() and ends the program when there is none. */
+#ifndef HELIOS_TOOLS_HELIOSCTL_H
+#define HELIOS_TOOLS_HELIOSCTL_H
+#include "helios/helios.h"
+#include <argp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Documented in `heliosctl --help` and README.md. */
+enum exit_code {
+    EXIT_CODE_OK = 0,
+    EXIT_CODE_NOT_FOUND = 1, /* a key that is absent, a database or file that does not exist */
+    EXIT_CODE_USAGE = 2,     /* the command line, or a key or value that can never be right */
+    EXIT_CODE_DATABASE = 3,  /* the operating system or the database failed; also a full disk */
+    EXIT_CODE_CORRUPT = 4,   /* bytes on disk are not what was written */
+    EXIT_CODE_BUSY = 5,      /* another process has the database open */
+    EXIT_CODE_INPUT = 6,     /* bad lines in the file to load */
+};
+
+/* ---- arguments (args.c) ---- */
+
+/* Options that have only a long form; those with a letter use the letter. */
+enum option_key {
+    OPTION_HEX = 1000, OPTION_JSON, OPTION_PREFIX, OPTION_FROM, OPTION_TO, OPTION_LIMIT, OPTION_REVERSE,
+    OPTION_KEYS_ONLY, OPTION_KEY, OPTION_FORMAT, OPTION_ROW_NUMBER, OPTION_KEEP_GOING, OPTION_REPLACE,
+    OPTION_BATCH, OPTION_ACKNOWLEDGE, OPTION_PAIRS, OPTION_ROWS, OPTION_DURABILITY, OPTION_CREATE, OPTION_RAW,
+    OPTION_FILE, OPTION_YES, OPTION_ENTRIES, OPTION_SCAN, OPTION_COUNT, OPTION_VALUE_BYTES, OPTION_THREADS,
+    OPTION_WORKLOADS, OPTION_OUTPUT, OPTION_ALL, OPTION_IF_MISSING, OPTION_SEPARATOR,
+};
+
+enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
+
+struct args {
+    const struct command *command;
+    const char *words[WORDS_MAX]; /* what is not an option, in order; the database first */
+    int word_count;
+    bool hex, json, reverse, keys_only, row_number, keep_going, replace, acknowledge, pairs, rows, create, raw,
+        yes, entries, scan, all, if_missing;
+    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator;
+    const char *key_columns[KEY_COLUMNS_MAX];
+    int key_column_count;
+    uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
+    helios_durability durability;
+};
+
+struct command {
+    const char *name;
+    const char *words;   /* "DB KEY...": for the usage line */
+    const char *summary; /* one line, for the list */
+    const char *details; /* paragraphs, for its --help; may be NULL */
+    const struct argp_option *options;
+    int words_min, words_max;
+    int (*run)(struct args *);
+};
+
+/* Each file of commands has a table that ends with a NULL name. */
+extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[], stats_commands[],
+    tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[];
+
+const struct command *command_find(const char *name);
+/* argv[0] is the command's name. -1: go on and run it; else the exit code. Without may_exit (in the
+ * shell) --help and bad usage return too, instead of ending the program. */
+int args_parse(const struct command *, int argc, char **argv, bool may_exit, struct args *);
+
+/* Shared rows of option tables. */
+#define OPTION_ROW_HEX {"hex", OPTION_HEX, NULL, 0, "Keys and values are hexadecimal, in arguments and output", 0}
+#define OPTION_ROW_JSON {"json", OPTION_JSON, NULL, 0, "Print JSON", 0}
+#define OPTION_ROW_PREFIX {"prefix", OPTION_PREFIX, "KEY", 0, "Only keys that begin with KEY", 0}
+#define OPTION_ROW_FROM {"from", OPTION_FROM, "KEY", 0, "From KEY on, inclusive", 0}
+#define OPTION_ROW_TO {"to", OPTION_TO, "KEY", 0, "Up to KEY, exclusive", 0}
+#define OPTION_ROW_DURABILITY                                                                                  \
+    {"durability", OPTION_DURABILITY, "MODE", 0, "none, async, group or sync (default: sync)", 0}
+#define OPTION_ROW_CREATE {"create", OPTION_CREATE, NULL, 0, "Create the database if it does not exist", 0}
+#define OPTION_ROW_END {0}
+
+/* ---- memory ---- */
+void *xalloc(size_t size);
+void *xrealloc(void *, size_t size);
+char *xtext(const char *);
+
+/* ---- failures (open.c) ---- */
+/* Print to stderr what went wrong and what to do next, as text or, with --json, as an object. */
+int report_status(const struct args *, helios_status, const char *what); /* what may be NULL */
+int report_usage(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int report_input(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int exit_code_of(helios_status);
+
+/* ---- databases (open.c) ---- */
+enum open_mode { OPEN_READ, OPEN_WRITE, OPEN_CREATE, OPEN_NEW };
+/* Opens words[0]. In the shell: what the shell has open. 0 or an exit code, reported. */
+int ctl_open(const struct args *, enum open_mode, helios_db **);
+/* Closes and turns `code` into a failure if closing fails while it is 0. */
+int ctl_close(const struct args *, helios_db *, int code);
+void ctl_share(helios_db *); /* the shell's; NULL ends it */
+bool ctl_is_shared(void);
+
+/* ---- bytes as text (text.c) ----
+ * Text form: printable UTF-8 as it is, a backslash as \\, any other byte as \xNN. Reading also takes
+ * \n, \t, \r and \0. It says every key exactly, in one line. */
+/* Allocates. False, with a sentence reported, when the text is not a text form (or not hexadecimal). */
+bool bytes_from_text(const struct args *, const char *text, helios_slice *);
+bool bytes_decode(bool hex, const char *text, helios_slice *); /* the same, silent */
+void slice_free(helios_slice *);
+void text_append(helios_buf *, helios_slice);          /* the text form */
+void hex_append(helios_buf *, helios_slice);
+void display_append(helios_buf *, helios_slice);       /* as text form, but backslashes as they are */
+void print_bytes(FILE *, const struct args *, helios_slice); /* text form or hexadecimal */
+bool utf8_valid(helios_slice);
+size_t utf8_columns(const char *text); /* code points */
+void buf_add(helios_buf *, const void *data, size_t size); /* keeps a NUL behind */
+void buf_add_text(helios_buf *, const char *);
+/* The smallest key above all that begin with prefix; data NULL if there is none. Allocates. */
+helios_slice prefix_end(helios_slice prefix);
+
+/* ---- JSON (json.c) ---- */
+struct json_object;
+/* name: text, or name_hex: digits when the bytes are no UTF-8. */
+void json_add_bytes(struct json_object *, const char *name, helios_slice);
+void json_print(FILE *, struct json_object *); /* one line */
+void json_print_pretty(FILE *, struct json_object *);
+void json_free(struct json_object *);
+
+/* ---- the terminal (term.c) ---- */
+int term_width(void);
+bool term_colours(FILE *); /* a terminal, NO_COLOR not set, TERM not dumb */
+bool term_utf8(void);
+void human_bytes(uint64_t bytes, char out[32]); /* 12.3 MiB */
+void human_count(uint64_t count, char out[32]); /* 1,234,567 */
+uint64_t clock_micros(void);
+
+/* A bar on stderr with rate and time left, where that is a terminal; nothing elsewhere. */
+struct progress {
+    bool shown;
+    const char *label, *unit;
+    uint64_t start, last, total;
+};
+void progress_begin(struct progress *, const struct args *, const char *label, const char *unit, uint64_t total);
+void progress_update(struct progress *, uint64_t done, uint64_t units);
+void progress_end(struct progress *);
+
+#endif

@@ -1,0 +1,115 @@
+/* main.c - heliosctl: looks inside Helios databases and changes them. Finds the command and runs it. */
+#include "tools/heliosctl.h"
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct { const char *title; const struct command *commands; } groups[] = {
+    {"Keys and values", data_commands}, {NULL, scan_commands},
+    {"Files in and out", load_commands}, {NULL, export_commands},
+    {"Looking inside", stats_commands},  {NULL, tree_commands},  {NULL, dump_commands},
+    {"Upkeep", upkeep_commands},
+    {"Trying out", bench_commands},      {NULL, shell_commands},
+};
+enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
+
+static const char exit_codes_text[] =
+    "Exit codes:\n"
+    "  0  done\n"
+    "  1  not found: the key, the database or the file\n"
+    "  2  the command line, a key or a value is not right\n"
+    "  3  the database or the operating system failed (a full disk too)\n"
+    "  4  corruption: bytes on disk are not what was written\n"
+    "  5  busy: another process has the database open\n"
+    "  6  bad lines in the file to load\n";
+
+void *xalloc(size_t size)
+{
+    return xrealloc(NULL, size);
+}
+
+void *xrealloc(void *old, size_t size)
+{
+    void *memory = realloc(old, size ? size : 1);
+
+    if (!memory) {
+        fprintf(stderr, "heliosctl: no memory for %zu bytes\n", size);
+        exit(EXIT_CODE_DATABASE);
+    }
+    return memory;
+}
+
+char *xtext(const char *text)
+{
+    size_t size = strlen(text) + 1;
+
+    return memcpy(xalloc(size), text, size);
+}
+
+const struct command *command_find(const char *name)
+{
+    for (size_t group = 0; group < GROUP_COUNT; group++)
+        for (const struct command *c = groups[group].commands; c->name; c++)
+            if (strcmp(c->name, name) == 0)
+                return c;
+    return NULL;
+}
+
+static void print_help(FILE *out)
+{
+    fputs("Usage: heliosctl COMMAND DB [ARGUMENT...] [OPTION...]\n"
+          "Looks inside Helios databases and changes them. DB is a database's directory.\n",
+          out);
+    for (size_t group = 0; group < GROUP_COUNT; group++) {
+        if (groups[group].title)
+            fprintf(out, "\n%s:\n", groups[group].title);
+        for (const struct command *c = groups[group].commands; c->name; c++)
+            fprintf(out, "  %-11s %s\n", c->name, c->summary);
+    }
+    fputs("\n`heliosctl COMMAND --help` says more. Every command takes --json.\n"
+          "Keys and values are given and shown as text: \\xNN is a byte, \\\\ a backslash; or use --hex.\n\n",
+          out);
+    fputs(exit_codes_text, out);
+}
+
+/* Output that did not arrive is a failure, but a closed pipe (`| head`) is not worth a word. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    if (errno != EPIPE)
+        fprintf(stderr, "heliosctl: cannot write the output: %s\n", strerror(errno));
+    return code ? code : EXIT_CODE_DATABASE;
+}
+
+int main(int argc, char **argv)
+{
+    static struct args args; /* too big for some stacks */
+    const struct command *command;
+    int code;
+
+    setlocale(LC_CTYPE, "");
+    argp_err_exit_status = EXIT_CODE_USAGE;
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_CODE_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return finish(EXIT_CODE_OK);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("heliosctl %s\n", helios_version_string());
+        return finish(EXIT_CODE_OK);
+    }
+    command = command_find(argv[1]);
+    if (!command) {
+        fprintf(stderr, "heliosctl: there is no command \"%s\"; `heliosctl --help` lists them\n", argv[1]);
+        return EXIT_CODE_USAGE;
+    }
+    code = args_parse(command, argc - 1, argv + 1, true, &args);
+    if (code < 0)
+        code = command->run(&args);
+    return finish(code);
+}
