@@ -1,0 +1,261 @@
+#!/bin/bash
+# test_heliosctl.sh HELIOSCTL DATA - the tool from outside: each command, its output, its exit code.
+set -u
+tool=$1 data=$2
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 1
+export LC_ALL=C NO_COLOR=1
+bad=0
+
+fail() { echo "FAILED: $*"; bad=$((bad + 1)); }
+# expect CODE COMMAND...: the exit code; output is left in out and err.
+expect() {
+    local code=$1 got
+    shift
+    "$tool" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$code" ] || { fail "heliosctl $*: exit code $got, wanted $code"; cat out err; }
+}
+# says FILE TEXT: a line of the last output is exactly TEXT. has: it contains TEXT.
+says() { grep -qxF -- "$2" "$1" || { fail "$1 lacks the line: $2"; cat "$1"; }; }
+has() { grep -qF -- "$2" "$1" || { fail "$1 lacks: $2"; cat "$1"; }; }
+lines() { [ "$(wc -l <"$1")" -eq "$2" ] || { fail "$1 has $(wc -l <"$1") lines, wanted $2"; cat "$1"; }; }
+
+# ---- help and usage ----
+expect 0 --help
+has out 'Exit codes:'
+expect 0 --version
+expect 2
+expect 2 nonsense
+for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench shell; do
+    expect 0 $command --help
+    has out "heliosctl $command"
+done
+expect 2 get db
+expect 2 scan db --limit ten
+expect 2 put db 'bad\escape' v
+
+# ---- create, put, get, delete ----
+expect 1 get absent.db key
+has err 'next:'
+[ ! -e absent.db ] || fail "a failed open left something behind"
+expect 0 create db
+expect 2 create db
+expect 0 create db --if-missing
+expect 0 put db fruit apple
+expect 0 get db fruit
+says out apple
+expect 0 put db 'a\x00b' '\xff\\'
+expect 0 get db 'a\x00b' --hex
+expect 2 get db 'zz' --hex
+expect 0 get db 610062 --hex
+says out ff5c
+expect 0 get db 'a\x00b' --raw
+[ "$(od -An -tx1 <out | tr -d ' \n')" = ff5c ] || fail "--raw changed the value"
+expect 1 get db nothing
+expect 1 get db fruit nothing
+says out "$(printf 'fruit\tapple')"
+expect 1 get db nothing --json
+says out '{"key":"nothing","found":false}'
+expect 0 put db '' 'the empty key'
+expect 0 get db ''
+says out 'the empty key'
+printf 'line 1\nline 2' >value
+expect 0 put db file --file value
+expect 0 get db file --raw
+cmp -s out value || fail "--file changed the value"
+expect 0 scan db
+lines out 4
+says out "$(printf 'file\tline 1\\x0aline 2')"
+expect 0 scan db --json --prefix fr
+has out '"key":"fruit","value":"apple"'
+expect 0 delete db '' file
+expect 0 delete db never-there
+expect 0 count db
+says out 2
+expect 2 delete db
+expect 2 put db "$(head -c 70000 /dev/zero | tr '\0' k)" v
+
+# ---- load ----
+expect 0 load db "$data/airports.csv" --key iata --prefix airport:
+expect 0 count db --prefix airport: --json
+says out '{"count":3376}'
+expect 0 get db airport:JFK
+has out '"city":"New York"'
+expect 6 load db "$data/airports.csv" --key iata --prefix airport:
+has err 'airports.csv:2: the key "airport:00M" is in the database already'
+has err '... and 3356 more bad lines'
+expect 0 load db "$data/airports.csv" --key iata --prefix airport: --replace
+expect 0 load db "$data/birdstrikes.csv" --key 'Origin State' --row-number --prefix strike: --batch 1000
+has out '10,000 rows'
+expect 0 count db --prefix strike:
+says out 10000
+expect 2 load db "$data/airports.csv" --key nothing
+has err 'it has: iata, name'
+expect 2 load db "$data/airports.csv"
+expect 1 load db no-such-file.csv --key a
+
+printf 'id,text\n1,plain\n2,"with ""quotes"", and\na second line"\n3, spaces \n\n4,\n' >good.csv
+expect 0 load db good.csv --key id --prefix good:
+expect 0 get db good:2
+says out '{"id":"2","text":"with \"quotes\", and\na second line"}'
+expect 0 get db good:3
+says out '{"id":"3","text":" spaces "}'
+printf 'id,text\n1,fine\n2,too,many\n3,"open\n4,x\n' >bad.csv
+expect 6 load db bad.csv --key id --prefix bad:
+has err 'bad.csv:3: 3 fields where the header has 2'
+has err 'bad.csv:4: a quote is opened here and never closed'
+has err 'nothing was loaded'
+expect 0 count db --prefix bad:
+says out 0
+expect 6 load db bad.csv --key id --prefix bad: --batch 1
+expect 0 count db --prefix bad:
+says out 0
+expect 6 load db bad.csv --key id --prefix bad: --keep-going
+says out '2 bad lines left out'
+expect 0 count db --prefix bad:
+says out 1
+printf 'id,text\n1,a"b\n2,fine\n' >quote.csv
+expect 6 load db quote.csv --key id --prefix quote: --keep-going
+has err 'quote.csv:2:'
+expect 0 get db quote:2
+printf 'id\n1\n2\n1\n' >twice.csv
+expect 6 load db twice.csv --key id --prefix twice:
+has err 'twice.csv:4: the key "twice:1" stands in line 2 already'
+expect 0 load db twice.csv --key id --prefix twice: --replace
+printf 'a,a\n1,2\n' >same.csv
+expect 6 load db same.csv --key a
+: >empty.csv
+expect 6 load db empty.csv --key a
+printf '\xef\xbb\xbfid,n\r\n1,x\r\n' >windows.csv
+expect 0 load db windows.csv --key id --prefix windows:
+expect 0 get db windows:1
+says out '{"id":"1","n":"x"}'
+printf 'id,n\n1,\xff\n' >latin.csv
+expect 6 load db latin.csv --key id
+has err 'is not UTF-8'
+
+printf '{"id":7,"tags":["a","b"]}\n\n{"id":"x","n":1.50}\n' >rows.ndjson
+expect 0 load db rows.ndjson --key id --prefix nd:
+expect 0 get db nd:7 nd:x
+says out "$(printf 'nd:x\t{"id":"x","n":1.50}')"
+printf '{"id":1}\n{"id":\n[1]\n{"no":1}\n' >bad.ndjson
+expect 6 load db bad.ndjson --key id --prefix ndbad:
+has err 'bad.ndjson:2: not JSON'
+has err 'bad.ndjson:3: not one JSON object'
+has err 'bad.ndjson:4: there is no field "id"'
+printf 'id\ttext\n1\ta\\tb\n' >tabs.tsv
+expect 0 load db tabs.tsv --key id --prefix tabs:
+expect 0 get db tabs:1
+says out '{"id":"1","text":"a\tb"}'
+"$tool" load db - --format csv --key id --prefix pipe: <good.csv >out 2>err || fail "load from a pipe"
+"$tool" load db - --format csv --key id --prefix pipe2: --batch 1 < <(cat good.csv) >out 2>err && fail "a pipe read twice"
+"$tool" load db - --format csv --key id --prefix pipe2: --batch 1 --keep-going --acknowledge < <(cat good.csv) >out 2>err || fail "--batch from a pipe"
+says out 'committed 4'
+
+# ---- export, and back ----
+expect 0 export db --prefix airport: --rows --format csv --output back.csv
+says out '3,376 keys to back.csv'
+python3 - "$data/airports.csv" back.csv <<'END' || fail "CSV does not come back"
+import csv, sys
+a, b = (list(csv.DictReader(open(name, newline=""))) for name in sys.argv[1:])
+sys.exit(sorted(a, key=lambda row: row["iata"]) != b)
+END
+for format in ndjson csv tsv; do
+    expect 0 export db --format $format --output all.$format
+    expect 0 create copy-$format
+    expect 0 load copy-$format all.$format --pairs
+    "$tool" scan db >one 2>&1
+    "$tool" scan copy-$format >two 2>&1
+    cmp -s one two || { fail "export and load --pairs by $format differ"; diff one two | head -5; }
+done
+expect 6 export db --rows
+has err 'is no JSON object'
+expect 2 export db --format xml
+
+# ---- scans ----
+expect 0 scan db --prefix airport: --limit 2 --keys-only
+says out airport:00M
+lines out 2
+expect 0 scan db --prefix airport: --limit 1 --reverse --keys-only
+says out airport:ZZV
+expect 0 scan db --from airport:JFK --to airport:JG --keys-only
+says out airport:JFK
+expect 2 scan db --prefix a --from b
+
+# ---- looking inside ----
+expect 0 flush db
+expect 0 tree db
+has out 'entries'
+expect 0 tree db --json
+python3 -c 'import json,sys; sys.exit(not json.load(open("out"))["levels"])' || fail "tree --json"
+expect 0 stats db
+has out disk
+expect 0 stats db --json
+python3 -c 'import json; json.load(open("out"))' || fail "stats --json"
+expect 0 compact db
+expect 0 verify db
+has out good
+expect 0 verify db --json
+for file in db/sst/*.sst; do
+    expect 0 dump sst "$file"
+    has out properties
+    expect 0 dump sst "$file" --entries --json
+done
+for file in db/wal/*.wal; do
+    expect 0 dump wal "$file" --entries
+    has out segment
+    expect 0 dump wal "$file" --json
+done
+expect 0 dump manifest db/MANIFEST-*
+expect 2 dump nonsense db/CURRENT
+expect 1 dump sst db/sst/99999999.sst
+expect 4 dump sst "$data/airports.csv"
+
+# ---- checkpoint, destroy, shell ----
+expect 0 checkpoint db point
+expect 0 count point --prefix airport:
+says out 3376
+expect 0 verify point
+expect 2 destroy point
+touch point/mine
+expect 0 destroy point --yes
+[ -e point/mine ] && [ "$(ls -A point)" = mine ] || fail "destroy: $(ls -A point)"
+printf 'put s 1\nput "t u" 2\nscan --limit 2 --prefix s\nget "t u"\nget no\ncount --help\nquit\n' >script
+"$tool" shell db <script >out 2>err
+[ $? -eq 1 ] || fail "shell: exit code"
+says out "$(printf 's\t1')"
+says out 2
+
+# ---- two at once, damage ----
+mkfifo pipe
+"$tool" shell db <pipe >/dev/null 2>&1 &
+exec 3>pipe
+for _ in $(seq 100); do
+    "$tool" get db fruit >out 2>err
+    [ $? -eq 5 ] && break
+    sleep 0.05
+done
+expect 5 get db fruit
+has err 'next:'
+expect 5 put db fruit pear --json
+python3 -c 'import json; e = json.load(open("err"))["error"]; assert e["exit_code"] == 5 and e["status"] == "HELIOS_BUSY" and e["advice"]' || fail "errors as JSON"
+echo quit >&3
+exec 3>&-
+wait
+expect 0 compact db
+file=$(ls -S db/sst/*.sst | head -n 1)
+printf '\xa5\x5a\xa5\x5a' | dd of="$file" bs=1 seek=5000 conv=notrunc 2>/dev/null
+expect 4 verify db
+has err "${file##*/}"
+
+# ---- bench ----
+expect 0 bench scratch --count 2000
+has out readrandom
+[ ! -e scratch ] || [ -z "$(ls -A scratch)" ] || fail "bench left its database behind"
+expect 0 bench scratch --count 2000 --threads 3 --json --workloads fillbatch,readseq,deleterandom
+lines out 3
+
+[ $bad -eq 0 ] && echo "all as expected"
+exit $((bad != 0))
