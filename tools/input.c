@@ -296,29 +296,35 @@ static int take_format(const struct args *args, enum format *format)
     return EXIT_CODE_OK;
 }
 
-static int find_column(const struct input *input, const char *name, size_t *index)
+static int report_column(const struct input *input, const char *name)
 {
     helios_buf names = {0};
     int code;
 
     for (size_t i = 0; i < input->column_count; i++) {
-        if (strcmp(input->columns[i], name) == 0) {
-            *index = i;
-            return EXIT_CODE_OK;
-        }
         buf_add_text(&names, i ? ", " : "");
         buf_add_text(&names, input->columns[i]);
     }
-    buf_add(&names, "", 0);
     code = report_usage(input->args, "%s has no column \"%s\"; it has: %s", input->args->words[1], name, names.data);
     free(names.data);
     return code;
 }
 
+static int find_column(const struct input *input, const char *name, size_t *index)
+{
+    for (size_t i = 0; i < input->column_count; i++) {
+        if (strcmp(input->columns[i], name) == 0) {
+            *index = i;
+            return EXIT_CODE_OK;
+        }
+    }
+    return report_column(input, name);
+}
+
 static int find_columns(struct input *input)
 {
     const struct args *args = input->args;
-    int code = EXIT_CODE_OK;
+    int code = EXIT_CODE_OK; /* keep_header() saw at least one column */
 
     if (args->pairs) {
         code = find_column(input, "key", &input->key_columns[0]);
