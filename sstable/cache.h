@@ -8,13 +8,14 @@
 #define HELIOS_SSTABLE_CACHE_H
 #include "base/epoch.h"
 #include "sstable/block.h"
+#include <stdatomic.h>
 
 struct cache;
 struct frame {
     struct block block;
     /* private */
     struct cache *cache;
-    _Atomic(struct frame *) *slot;
+    _Atomic(struct frame *) *slot; /* NULL: was never put into one */
     _Atomic uint32_t refs;
     _Atomic uint8_t touched; /* set by hits, cleared by the hand */
     uint8_t type;
@@ -34,7 +35,7 @@ static inline struct frame *cache_peek(cache_slot *slot)
 {
     struct frame *frame = atomic_load_explicit(slot, memory_order_acquire);
 
-    if ((uintptr_t)frame <= 1) /* 1: being loaded */
+    if (!frame)
         return NULL;
     if (!atomic_load_explicit(&frame->touched, memory_order_relaxed))
         atomic_store_explicit(&frame->touched, 1, memory_order_relaxed);
@@ -61,5 +62,6 @@ void cache_charge(struct cache *, int64_t bytes);
 struct cache_stats { uint64_t budget, bytes, charged, frames, hits, misses, evictions; };
 void cache_get_stats(struct cache *, struct cache_stats *); /* hits are sampled from per-thread counts */
 void cache_count_hits(struct cache *, uint64_t hits); /* batched by callers */
+void cache_hit(struct cache *); /* one hit, told in batches of the calling thread's own */
 
 #endif
