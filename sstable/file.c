@@ -1,0 +1,121 @@
+/* file.c - table files as versions of the tree hold them: counted, opened at first use, unlinked by the
+ * last holder once no version lists them. Called by engine/ and compaction/. */
+#include "sstable/file.h"
+#include "base/mem.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+static helios_slice place_key(char **at, helios_slice key)
+{
+    helios_slice placed = slice_make(*at, key.size);
+
+    if (key.size)
+        memcpy(*at, key.data, key.size);
+    *at += key.size;
+    return placed;
+}
+
+helios_status table_file_new(struct table_home *home, uint64_t number, uint64_t size, helios_seq override_seq,
+                             helios_slice smallest, helios_slice largest, bool largest_exclusive,
+                             const struct table_properties *properties, struct table_file **out)
+{
+    struct table_file *f = mem_zalloc(sizeof(*f) + smallest.size + largest.size);
+    char *at = (char *)(f + 1);
+
+    if (!f)
+        return fail_no_memory(sizeof(*f) + smallest.size + largest.size);
+    atomic_init(&f->refs, 1);
+    f->home = home;
+    f->number = number;
+    f->size = size;
+    f->override_seq = override_seq;
+    f->smallest = place_key(&at, smallest);
+    f->largest = place_key(&at, largest);
+    f->largest_exclusive = largest_exclusive;
+    f->properties = *properties;
+    *out = f;
+    return HELIOS_OK;
+}
+
+struct table_file *table_file_ref(struct table_file *f)
+{
+    uint32_t old = atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+
+    assert(old > 0);
+    (void)old;
+    return f;
+}
+
+void table_file_path(const struct table_home *home, uint64_t number, char *out, size_t size)
+{
+    snprintf(out, size, "%s/%08" PRIu64 ".sst", home->directory, number);
+}
+
+/* A file that cannot be removed stays behind as one that no version lists; the next open of the
+ * database sweeps those. */
+static void remove_file(struct table_file *f)
+{
+    char path[PATH_MAX];
+    struct error_note before = {0};
+    helios_status status;
+
+    table_file_path(f->home, f->number, path, sizeof(path));
+    snprintf(before.text, sizeof(before.text), "%s", helios_last_error());
+    status = io_remove(f->home->fs, path);
+    before.status = HELIOS_IO;
+    if (status != HELIOS_OK)
+        error_tell(&before); /* clean-up does not disturb the caller's sentence */
+    if (f->home->removed)
+        f->home->removed(f->home->removed_arg, f->number);
+}
+
+void table_file_unref(struct table_file *f)
+{
+    uint32_t old;
+
+    if (!f)
+        return;
+    old = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
+    assert(old > 0);
+    if (old > 1)
+        return;
+    table_unref(atomic_load_explicit(&f->table, memory_order_relaxed));
+    if (atomic_load_explicit(&f->dropped, memory_order_acquire))
+        remove_file(f);
+    mem_free(f);
+}
+
+/* Under open_mu: whoever waited for it may find the work done. */
+static helios_status open_locked(struct table_file *f, struct table **out)
+{
+    struct table *table = table_file_peek(f);
+    char path[PATH_MAX];
+    helios_status status;
+
+    if (!table) {
+        table_file_path(f->home, f->number, path, sizeof(path));
+        status = table_open(f->home->fs, path, f->number, f->size, f->override_seq, f->home->cache, &table);
+        if (status != HELIOS_OK)
+            return status;
+        atomic_store_explicit(&f->table, table, memory_order_release);
+    }
+    *out = table;
+    return HELIOS_OK;
+}
+
+helios_status table_file_open(struct table_file *f, struct table **out)
+{
+    struct table *table = table_file_peek(f);
+    helios_status status;
+
+    if (table) {
+        *out = table;
+        return HELIOS_OK;
+    }
+    mutex_lock(&f->home->open_mu);
+    status = open_locked(f, out);
+    mutex_unlock(&f->home->open_mu);
+    return status;
+}
