@@ -18,14 +18,20 @@
 enum { MAGIC_EXT4 = 0xEF53, MAGIC_XFS = 0x58465342, MAGIC_TMPFS = 0x01021994 };
 enum { ADVICE_POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, since Linux 5.14; older headers lack it */
 
+/* Which file it was, to know it again. The number of an inode alone is soon given to another file. */
+struct identity {
+    uint32_t device_major, device_minor, born_nanoseconds;
+    uint64_t inode;
+    int64_t born; /* 0 where the file system does not tell */
+};
+
 struct posix_file {
     struct io_file file;
     bool reopens; /* IO_RANDOM: the descriptor is `idle`'s, else it is `fd` */
     bool direct;
     int fd;
     struct descriptor idle;
-    dev_t device; /* which file it was, to know it again */
-    ino_t inode;
+    struct identity identity;
     char path[];
 };
 
@@ -63,36 +69,47 @@ static bool set_direct(int fd)
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
 }
 
-static helios_status open_regular(const char *path, int flags, int *fd, struct stat *found)
+static helios_status open_regular(const char *path, int flags, int *fd, struct identity *identity)
 {
     int opened = open_retrying(path, flags);
+    struct statx found;
     int error;
 
     if (opened < 0)
         return fail_io(errno, "open", path);
-    if (fstat(opened, found) != 0) {
+    if (statx(opened, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &found) != 0) {
         error = errno;
         close(opened);
         return fail_io(error, "stat", path);
     }
-    if (!S_ISREG(found->st_mode)) {
+    if (!S_ISREG(found.stx_mode)) {
         close(opened);
         return fail(HELIOS_IO, "cannot open %s: not a regular file", path);
     }
     *fd = opened;
+    *identity = (struct identity){found.stx_dev_major, found.stx_dev_minor, 0, found.stx_ino, 0};
+    if (found.stx_mask & STATX_BTIME) {
+        identity->born = found.stx_btime.tv_sec;
+        identity->born_nanoseconds = found.stx_btime.tv_nsec;
+    }
     return HELIOS_OK;
+}
+
+static bool same_file(const struct identity *a, const struct identity *b)
+{
+    return a->device_major == b->device_major && a->device_minor == b->device_minor &&
+           a->inode == b->inode && a->born == b->born && a->born_nanoseconds == b->born_nanoseconds;
 }
 
 static helios_status posix_open(struct io_fs *fs, const char *path, unsigned flags, struct io_file **file)
 {
     size_t path_size = strlen(path) + 1;
     struct posix_file *p = mem_zalloc(sizeof(*p) + path_size);
-    struct stat found;
     helios_status status;
 
     if (!p)
         return fail_no_memory(sizeof(*p) + path_size);
-    status = open_regular(path, open_flags(flags), &p->fd, &found);
+    status = open_regular(path, open_flags(flags), &p->fd, &p->identity);
     if (status != HELIOS_OK) {
         mem_free(p);
         return status;
@@ -100,8 +117,6 @@ static helios_status posix_open(struct io_fs *fs, const char *path, unsigned fla
     memcpy(p->path, path, path_size);
     p->file = (struct io_file){fs, p->path};
     p->direct = (flags & IO_DIRECT) && set_direct(p->fd);
-    p->device = found.st_dev;
-    p->inode = found.st_ino;
     /* One that is written to stays open: what a failed write-back has to say, it says to the open one. */
     p->reopens = (flags & IO_RANDOM) && !(flags & IO_WRITE);
     if (p->reopens) {
@@ -116,13 +131,13 @@ static helios_status posix_open(struct io_fs *fs, const char *path, unsigned fla
  * to a read, which must not be taken for "no such key". */
 static helios_status reopen(struct posix_file *p, int *fd)
 {
-    struct stat found;
+    struct identity found;
     int opened;
     helios_status status = open_regular(p->path, open_flags(IO_READ), &opened, &found);
 
     if (status != HELIOS_OK)
         return status == HELIOS_NOT_FOUND ? HELIOS_IO : status;
-    if (found.st_dev != p->device || found.st_ino != p->inode) {
+    if (!same_file(&found, &p->identity)) {
         close(opened);
         return fail(HELIOS_IO, "cannot open %s again: another file has its name now", p->path);
     }
@@ -470,7 +485,7 @@ static int set_lock(int fd, int type)
 static helios_status posix_lock(struct io_fs *fs, const char *path, bool exclusive, struct io_lock **result)
 {
     struct posix_lock *lock = mem_alloc(sizeof(*lock));
-    struct stat found;
+    struct identity found;
     helios_status status;
     int error;
 
