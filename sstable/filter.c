@@ -101,17 +101,24 @@ static uint8_t probes_for(double bits_per_key)
     return probes < 1 ? 1 : probes > PROBES_MAX ? PROBES_MAX : (uint8_t)(probes + 0.5);
 }
 
-static void set_bits(unsigned char *line, uint64_t hash, uint8_t probes)
+static inline void set_bits(unsigned char *line, uint64_t word, uint32_t probes)
+{
+    for (uint32_t i = 0; i < probes; i++) {
+        uint32_t bit = probe_at(word, i);
+
+        line[bit / 8] |= (unsigned char)(1u << bit % 8);
+    }
+}
+
+static inline void add_to_line(unsigned char *line, uint64_t hash, uint32_t probes)
 {
     uint64_t word = first_word(hash);
 
-    for (uint32_t i = 0; i < probes; i++) {
-        uint32_t bit;
-
-        if (i == PROBES_PER_WORD)
-            word = next_word(word);
-        bit = probe_at(word, i % PROBES_PER_WORD);
-        line[bit / 8] |= (unsigned char)(1u << bit % 8);
+    if (probes <= PROBES_PER_WORD) {
+        set_bits(line, word, probes);
+    } else {
+        set_bits(line, word, PROBES_PER_WORD);
+        set_bits(line, next_word(word), probes - PROBES_PER_WORD);
     }
 }
 
@@ -132,7 +139,7 @@ helios_status filter_builder_finish(struct filter_builder *builder, helios_buf *
         size_t ahead = i + PREFETCH_DISTANCE < builder->count ? i + PREFETCH_DISTANCE : i;
 
         __builtin_prefetch(lines + line_of(builder->hashes[ahead], line_count), 1);
-        set_bits(lines + line_of(builder->hashes[i], line_count), builder->hashes[i], probes);
+        add_to_line(lines + line_of(builder->hashes[i], line_count), builder->hashes[i], probes);
     }
     put_u32(lines + lines_size + TRAILER_LINES, line_count);
     lines[lines_size + TRAILER_PROBES] = probes;
