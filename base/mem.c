@@ -164,6 +164,23 @@ void pages_free(void *pages, size_t size)
         munmap(pages, rounded ? rounded : PAGE_BYTES);
 }
 
+/* Into a new range rather than by letting mremap choose, which knows nothing of huge pages. */
+void *pages_grow(void *pages, size_t old_size, size_t size)
+{
+    size_t rounded = page_round(old_size);
+    void *grown = pages_alloc(size);
+
+    if (!grown || !pages)
+        return grown;
+    if (mremap(pages, rounded, rounded, MREMAP_MAYMOVE | MREMAP_FIXED, grown) == MAP_FAILED) {
+        pages_free(grown, size);
+        return NULL;
+    }
+    if (page_round(size) >= HUGE_PAGE_BYTES)
+        madvise(grown, page_round(size), MADV_HUGEPAGE);
+    return grown;
+}
+
 void pages_reset(void *pages, size_t size)
 {
     madvise(pages, page_round(size), MADV_DONTNEED);

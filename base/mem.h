@@ -20,6 +20,8 @@ size_t mem_usable(const void *); /* what the block really takes: malloc_usable_s
  * pages_free with the same size. Memory is taken as it is touched. */
 void *pages_alloc(size_t size);
 void pages_free(void *, size_t size);
+/* Moves the pages to where size bytes fit, without copying them; NULL changes nothing. */
+void *pages_grow(void *, size_t old_size, size_t size);
 void pages_reset(void *, size_t size); /* gives the memory back, keeps the range; reads as zero */
 
 /* For tests: the n-th allocation from now (counting from 1, all threads, pages included) fails;

@@ -23,12 +23,9 @@ static helios_status image_reserve(struct image *image, uint64_t size)
         return fail_no_memory(SIZE_MAX);
     while (capacity < size)
         capacity *= 2;
-    bytes = pages_alloc(capacity);
+    bytes = pages_grow(image->bytes, image->capacity, capacity);
     if (!bytes)
         return fail_no_memory(capacity);
-    if (image->size)
-        memcpy(bytes, image->bytes, image->size);
-    pages_free(image->bytes, image->capacity);
     image->bytes = bytes;
     image->capacity = capacity;
     return HELIOS_OK;

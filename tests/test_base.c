@@ -66,7 +66,7 @@ static void *allocate_elsewhere(void *arg)
 static void memory(void)
 {
     uint64_t before = mem_count();
-    unsigned char *block = mem_zalloc(100), *pages;
+    unsigned char *block = mem_zalloc(100), *pages, *grown;
     pthread_t thread;
 
     for (int i = 0; i < 100; i++)
@@ -100,7 +100,10 @@ static void memory(void)
         pages[0] = pages[size - 1] = 1;
         pages_reset(pages, size);
         assert(pages[0] == 0 && pages[size - 1] == 0);
-        pages_free(pages, size);
+        pages[size - 1] = 9;
+        grown = pages_grow(pages, size, 4 * size + 5000);
+        assert(grown && grown[size - 1] == 9 && grown[size] == 0 && grown[4 * size + 4999] == 0);
+        pages_free(grown, 4 * size + 5000);
     }
     block = mem_aligned(256, 10);
     assert(((uintptr_t)block & 255) == 0);
