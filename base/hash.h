@@ -6,6 +6,9 @@
 uint64_t hash_bytes(const void *data, size_t size);
 uint64_t hash_seeded(const void *data, size_t size, uint64_t seed);
 
+/* The same number as hash_bytes() of the pieces laid one behind the other. */
+uint64_t hash_pieces(const helios_slice *pieces, size_t count);
+
 /* Of a key with its layer: asked once per look-up and used by all filters and blocks. */
 static inline uint64_t hash_key(helios_slice key) { return hash_bytes(key.data, key.size); }
 

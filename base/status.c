@@ -56,6 +56,15 @@ helios_status fail(helios_status status, const char *format, ...)
     return status;
 }
 
+helios_status fail_fixed(helios_status status, const char *text)
+{
+    size_t size = strlen(text);
+
+    memcpy(last_error, text, size < ERROR_TEXT_BYTES ? size + 1 : ERROR_TEXT_BYTES);
+    last_error[ERROR_TEXT_BYTES - 1] = 0;
+    return status;
+}
+
 helios_status fail_corrupt(const char *format, ...)
 {
     va_list args;

@@ -19,6 +19,9 @@ struct error_note {
 /* Sets this thread's sentence and returns the status, which is never HELIOS_OK. */
 helios_status fail(helios_status status, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* The same for a sentence that needs no formatting: cheap enough for what is asked a million times. */
+helios_status fail_fixed(helios_status status, const char *text);
+
 /* The one way in which corruption is reported: name the file and the offset. */
 helios_status fail_corrupt(const char *format, ...) PRINTF_LIKE(1, 2);
 

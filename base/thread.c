@@ -124,3 +124,11 @@ unsigned cpu_count(void)
     online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (unsigned)online : 1;
 }
+
+void thread_sleep(uint64_t time)
+{
+    struct timespec left = {(time_t)(time / 1000000), (long)(time % 1000000) * 1000};
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+        ;
+}

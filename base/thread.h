@@ -25,6 +25,8 @@ static inline void condition_broadcast(struct condition *c) { pthread_cond_broad
 helios_status thread_start(pthread_t *, const char *name, void *(*run)(void *), void *arg) CHECKED;
 void thread_join(pthread_t);
 
+void thread_sleep(uint64_t time); /* us */
+
 /* Sleep while *word == expected, at most timeout us (UINT64_MAX: no limit); may wake early. */
 void futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 void futex_wake(_Atomic uint32_t *word, int count); /* INT_MAX: all */

@@ -1,0 +1,256 @@
+/* background.c - what happens without being asked: flushes and compactions start, writers are paced, the
+ * horizon moves, work that waited for space or memory is tried again. */
+#include "engine/engine_internal.h"
+#include <assert.h>
+#include <inttypes.h>
+
+enum {
+    JANITOR_INTERVAL = 250000,         /* us between looks while there is something to wait for */
+    JANITOR_IDLE_INTERVAL = 1000000,
+    SPACE_RESERVE_BYTES = 4 << 20,     /* beyond what a flush needs, before it is tried again */
+};
+
+/* ---- the horizon and the rules of a job ---- */
+
+helios_seq horizon_move(struct helios_db *db)
+{
+    helios_seq point, now;
+
+    mutex_lock(&db->state_mu);
+    point = horizon_advance(&db->retention, io_monotonic(db->fs), atomic_load(&db->visible));
+    now = atomic_load(&db->horizon);
+    if (point > now && !db->recovering) {
+        atomic_store(&db->horizon, point);
+        now = point;
+    }
+    mutex_unlock(&db->state_mu);
+    return now;
+}
+
+helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
+{
+    size_t count = 0;
+    helios_status status;
+
+    *rules = (struct job_rules){0};
+    rules->rules.collect = !db->recovering;
+    if (!rules->rules.collect)
+        return HELIOS_OK;
+    rules->rules.horizon = horizon_move(db);
+    status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
+    if (status != HELIOS_OK)
+        return status;
+    rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};
+    return HELIOS_OK;
+}
+
+void job_rules_release(struct job_rules *rules)
+{
+    mem_free(rules->pins);
+    rules->pins = NULL;
+}
+
+/* ---- scheduling ---- */
+
+/* Ingested tables above an unflushed memtable must stay in L0. */
+static helios_seq l0_limit(const struct view *view)
+{
+    const struct mem_slot *oldest = view->closed_count ? view->closed[view->closed_count - 1] : view->active;
+
+    return oldest->first ? oldest->first - 1 : UINT64_MAX;
+}
+
+void compact_tree_of(struct helios_db *db, struct version *version, struct compact_tree *tree)
+{
+    *tree = (struct compact_tree){
+        .memtable_bytes = db->options.memtable_bytes,
+        .target_file_bytes = db->target_bytes,
+        .horizon = atomic_load(&db->horizon),
+        .limit_seq = l0_limit(atomic_load(&db->view)),
+        .running = db->running,
+        .running_count = db->running_count,
+    };
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        tree->levels[l] = (struct compact_level){version->levels[l].files, version->levels[l].count};
+}
+
+static void set_pace_locked(struct helios_db *db, const struct compact_tree *tree)
+{
+    const struct view *view = atomic_load(&db->view);
+    const struct pace_debt debt = {
+        .l0_runs = (unsigned)compact_l0_runs(tree),
+        .compaction_bytes = compact_debt(tree),
+        .memtable_bytes = db->options.memtable_bytes,
+        .unflushed = (unsigned)view->closed_count,
+        .unflushed_max = VIEW_MEMTABLES_MAX,
+        .active_free = db->options.memtable_bytes,
+    };
+
+    pace_set_rate(&db->write_pace, pace_rate(&debt));
+}
+
+static void schedule_compactions_locked(struct helios_db *db)
+{
+    struct compact_tree tree;
+    size_t threads = pool_threads(db->pool), most = threads > 1 ? threads - 1 : 1;
+
+    compact_tree_of(db, db->version, &tree);
+    while (db->running_count < most && db->running_count < RUNNING_MAX) {
+        struct compact_pick *pick = NULL;
+
+        tree.running_count = db->running_count;
+        if (compact_pick(&tree, &pick) != HELIOS_OK || !pick)
+            break; /* no memory: the janitor looks again */
+        if (compaction_start_locked(db, pick) != HELIOS_OK)
+            break;
+    }
+    set_pace_locked(db, &tree);
+}
+
+void background_schedule_locked(struct helios_db *db)
+{
+    if (atomic_load(&db->closing) || db->failure.status != HELIOS_OK || db->space_failure.status != HELIOS_OK ||
+        db->recovering || !db->pool)
+        return;
+    if (!db->flush_running && atomic_load(&db->view)->closed_count) {
+        db->flush_running = true;
+        db->jobs++;
+        pool_submit(db->pool, POOL_FLUSH, &db->flush_job->job);
+    }
+    if (db->compact_holds == 0)
+        schedule_compactions_locked(db);
+}
+
+/* Space and memory come back by themselves; anything else ends writing. A cancelled job is no failure. */
+static void keep_failure_locked(struct helios_db *db, helios_status status)
+{
+    if (status == HELIOS_NO_SPACE || status == HELIOS_NO_MEMORY) {
+        if (db->space_failure.status == HELIOS_OK) {
+            error_keep(&db->space_failure, status);
+            atomic_store(&db->no_space, status == HELIOS_NO_SPACE);
+        }
+        return;
+    }
+    if (db->failure.status == HELIOS_OK) {
+        error_keep(&db->failure, status);
+        atomic_store(&db->failed, true);
+    }
+}
+
+void background_done(struct helios_db *db, helios_status status)
+{
+    if (status != HELIOS_OK && !atomic_load(&db->closing))
+        event_log_say(db->events, "background work failed: %s", helios_last_error());
+    mutex_lock(&db->state_mu);
+    if (status != HELIOS_OK && !(status == HELIOS_BUSY && atomic_load(&db->closing)))
+        keep_failure_locked(db, status);
+    background_schedule_locked(db);
+    assert(db->jobs > 0);
+    db->jobs--;
+    condition_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+/* ---- the janitor ---- */
+
+/* Tries again what waited for space or memory, once there is some. */
+static void retry_locked(struct helios_db *db)
+{
+    uint64_t bytes = 0;
+
+    if (db->space_failure.status == HELIOS_OK)
+        return;
+    if (db->space_failure.status == HELIOS_NO_SPACE) {
+        if (io_free_space(db->fs, db->path, &bytes) != HELIOS_OK || bytes < SPACE_RESERVE_BYTES)
+            return;
+    }
+    db->space_failure.status = HELIOS_OK;
+    atomic_store(&db->no_space, false);
+    background_schedule_locked(db);
+    condition_broadcast(&db->state_changed);
+}
+
+static void *janitor_run(void *arg)
+{
+    struct helios_db *db = arg;
+
+    mutex_lock(&db->state_mu);
+    while (!atomic_load(&db->closing)) {
+        bool waiting = db->space_failure.status != HELIOS_OK;
+
+        condition_wait_for(&db->state_changed, &db->state_mu, waiting ? JANITOR_INTERVAL : JANITOR_IDLE_INTERVAL);
+        if (atomic_load(&db->closing))
+            break;
+        retry_locked(db);
+        mutex_unlock(&db->state_mu);
+        if (db->options.history_retention != 0)
+            horizon_move(db);
+        epoch_collect();
+        mutex_lock(&db->state_mu);
+        background_schedule_locked(db);
+    }
+    mutex_unlock(&db->state_mu);
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+helios_status background_start(struct helios_db *db)
+{
+    unsigned threads = db->options.background_threads > 0 ? (unsigned)db->options.background_threads : cpu_count();
+    helios_status status;
+
+    if (threads < 2)
+        threads = 2;
+    if (threads > 16)
+        threads = 16;
+    status = pool_new(threads, &db->pool);
+    if (status == HELIOS_OK)
+        status = thread_start(&db->janitor, "helios-janitor", janitor_run, db);
+    db->janitor_started = status == HELIOS_OK;
+    return status;
+}
+
+void background_stop(struct helios_db *db)
+{
+    mutex_lock(&db->state_mu);
+    atomic_store(&db->closing, true);
+    pace_stop(&db->background_pace);
+    condition_broadcast(&db->state_changed);
+    while (db->jobs)
+        condition_wait(&db->state_changed, &db->state_mu);
+    mutex_unlock(&db->state_mu);
+    if (db->janitor_started)
+        thread_join(db->janitor);
+    db->janitor_started = false;
+    pool_free(db->pool, NULL);
+    db->pool = NULL;
+}
+
+/* Until nothing is closed and unflushed, or it cannot go on. Under state_mu. */
+static helios_status wait_flushed_locked(struct helios_db *db)
+{
+    while (atomic_load(&db->view)->closed_count) {
+        if (db->failure.status != HELIOS_OK)
+            return error_tell(&db->failure);
+        if (db->space_failure.status != HELIOS_OK)
+            return error_tell(&db->space_failure);
+        if (atomic_load(&db->closing))
+            return fail(HELIOS_BUSY, "%s: is being closed", db->path);
+        background_schedule_locked(db);
+        condition_wait_for(&db->state_changed, &db->state_mu, JANITOR_IDLE_INTERVAL);
+    }
+    return HELIOS_OK;
+}
+
+helios_status background_flush_all(struct helios_db *db)
+{
+    helios_status status = memtable_switch(db, NULL);
+
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->state_mu);
+    status = wait_flushed_locked(db);
+    mutex_unlock(&db->state_mu);
+    return status;
+}

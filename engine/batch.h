@@ -1,0 +1,51 @@
+/* batch.h - operations that will be one commit, kept as they will stand in the body of a log record:
+ *
+ *   op: kind u8 | space u8 | [branch u32, only in records of several branches] | key size varint |
+ *       [value size varint] | key | [value]
+ *
+ * kind is enum key_kind: VALUE and RANGE_DELETE have a value (the latter's is the exclusive end). Keys
+ * are user keys without their layer. */
+#ifndef HELIOS_ENGINE_BATCH_H
+#define HELIOS_ENGINE_BATCH_H
+#include "base/buf.h"
+#include "base/key.h"
+
+struct batch_op {
+    uint64_t offset;  /* in the body */
+    uint64_t hash;    /* of space and key */
+    bool superseded;  /* a later operation of the same batch decides about this key */
+};
+
+struct helios_batch {
+    helios_buf body;
+    struct batch_op *ops;
+    size_t count, capacity;
+    size_t range_deletes;
+    uint64_t user_bytes;
+    uint32_t *table;       /* open addressing over ops that put or delete a key: index + 1 */
+    size_t table_size;     /* a power of two; 0: not built */
+    struct error_note error;
+};
+
+struct op {
+    enum key_kind kind;
+    uint8_t space;
+    helios_branch_id branch; /* only where the record has several */
+    helios_slice key, value;
+};
+
+enum { OP_HEADER_MAX = 2 + 4 + 2 * VARINT_MAX };
+
+/* The header of an op without key and value into out; its size. */
+size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t space, helios_slice key, helios_slice value);
+/* The next op of a body; false: damaged (or at its end, which the caller counts). */
+bool op_read(struct reader *, bool several_branches, struct op *);
+struct op batch_at(const struct helios_batch *, size_t index);
+void batch_add(struct helios_batch *, enum key_kind, uint8_t space, helios_slice key, helios_slice value);
+/* Marks what range deletes of the same batch, coming later, delete. */
+helios_status batch_settle(struct helios_batch *) CHECKED;
+/* HELIOS_INVALID for a key or value that can never be stored. */
+helios_status check_key(helios_slice key) CHECKED;
+helios_status check_value(helios_slice value) CHECKED;
+
+#endif

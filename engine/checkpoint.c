@@ -1,0 +1,137 @@
+/* checkpoint.c - a consistent copy by hard links: tables and sealed log segments are linked, the live segment is
+ * copied up to the visible edge (a link would share later writes). The copy has a new uuid. */
+#include "engine/engine_internal.h"
+#include "engine/identity.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { COPY_BYTES = 1 << 20 };
+
+struct copying { struct helios_db *db; const char *path; };
+
+static helios_status link_table(const struct copying *c, uint64_t number)
+{
+    char from[PATH_BYTES_MAX], to[PATH_BYTES_MAX];
+
+    table_file_path(&c->db->home, number, from, sizeof(from));
+    snprintf(to, sizeof(to), "%s/sst/%08" PRIu64 ".sst", c->path, number);
+    return io_link(c->db->fs, from, to);
+}
+
+/* The first `end` bytes; the rest of the size reads as zeros, as in a segment that was not written yet. */
+static helios_status copy_head(struct io_fs *fs, const char *from, const char *to, uint64_t end)
+{
+    struct io_file *in = NULL, *out = NULL;
+    void *buffer = mem_alloc(COPY_BYTES);
+    uint64_t size = 0;
+    helios_status status = buffer ? io_open(fs, from, IO_READ, &in) : fail_no_memory(COPY_BYTES);
+
+    if (status == HELIOS_OK)
+        status = io_open(fs, to, IO_WRITE | IO_CREATE | IO_EXCLUSIVE, &out);
+    if (status == HELIOS_OK)
+        status = io_size(in, &size);
+    for (uint64_t at = 0; at < end && status == HELIOS_OK; at += COPY_BYTES) {
+        size_t piece = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
+
+        status = io_read(in, at, buffer, piece);
+        if (status == HELIOS_OK)
+            status = io_write(out, at, buffer, piece);
+    }
+    if (status == HELIOS_OK)
+        status = io_resize(out, size);
+    if (status == HELIOS_OK)
+        status = io_sync(out);
+    io_close(in);
+    io_close(out);
+    mem_free(buffer);
+    return status;
+}
+
+static helios_status take_segment(void *arg, uint64_t number, const char *path, uint64_t end, bool sealed)
+{
+    const struct copying *c = arg;
+    char to[PATH_BYTES_MAX];
+
+    snprintf(to, sizeof(to), "%s/wal/%08" PRIu64 ".wal", c->path, number);
+    return sealed ? io_link(c->db->fs, path, to) : copy_head(c->db->fs, path, to, end);
+}
+
+static helios_status make_folders(const struct copying *c)
+{
+    static const char *const folders[] = {"", "/wal", "/sst"};
+    char path[PATH_BYTES_MAX];
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < 3 && status == HELIOS_OK; i++) {
+        snprintf(path, sizeof(path), "%s%s", c->path, folders[i]);
+        status = io_make_directory(c->db->fs, path);
+    }
+    return status;
+}
+
+static helios_status sync_folders(const struct copying *c)
+{
+    char path[PATH_BYTES_MAX];
+    helios_status status;
+
+    snprintf(path, sizeof(path), "%s/wal", c->path);
+    status = io_sync_directory(c->db->fs, path);
+    snprintf(path, sizeof(path), "%s/sst", c->path);
+    return status == HELIOS_OK ? io_sync_directory(c->db->fs, path) : status;
+}
+
+/* Under manifest_mu: neither the tree nor the log's floor changes meanwhile. */
+static helios_status copy_locked(const struct copying *c)
+{
+    struct helios_db *db = c->db;
+    const struct version *version = db->version;
+    struct manifest_state state = db->manifest_state;
+    struct identity identity = {0};
+    helios_status status = HELIOS_OK;
+
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < version->levels[l].count && status == HELIOS_OK; i++)
+            status = link_table(c, version->levels[l].files[i]->number);
+    if (status == HELIOS_OK && db->wal)
+        status = wal_each_segment(db->wal, wal_published(db->wal), take_segment, (void *)c);
+    if (status == HELIOS_OK)
+        status = sync_folders(c);
+    if (status == HELIOS_OK)
+        status = manifest_write_copy(db->fs, c->path, &state, version);
+    if (status == HELIOS_OK)
+        status = identity_draw(db->fs, db->node_id, &identity);
+    return status == HELIOS_OK ? identity_write(db->fs, c->path, &identity) : status;
+}
+
+helios_status helios_checkpoint(helios_db *db, const char *path)
+{
+    struct copying c = {db, path};
+    struct error_note note = {0};
+    struct io_stat stat;
+    helios_status status;
+
+    if (!db || !path)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "path" : "database");
+    if (db->options.in_memory)
+        return fail(HELIOS_UNSUPPORTED, "an in-memory database has no files to link; export it instead");
+    if (db->options.read_only)
+        return fail(HELIOS_READ_ONLY, "%s: opened read-only; a checkpoint needs the log", db->path);
+    status = io_stat(db->fs, path, &stat);
+    if (status == HELIOS_OK)
+        return fail(HELIOS_EXISTS, "%s: is there already; a checkpoint makes its own directory", path);
+    if (status != HELIOS_NOT_FOUND)
+        return status;
+    status = helios_sync(db);
+    if (status == HELIOS_OK)
+        status = make_folders(&c);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->manifest_mu);
+    status = copy_locked(&c);
+    mutex_unlock(&db->manifest_mu);
+    if (status == HELIOS_OK)
+        return HELIOS_OK;
+    error_keep(&note, status);
+    (void)!directory_remove_ours(db->fs, path, true);
+    return error_tell(&note);
+}

@@ -1,0 +1,509 @@
+/* commit.c - the path of every commit: prepare, reserve, copy, publish, acknowledge (docs/architecture.md,
+ * "A commit"). Called by write.c; what is too large for a memtable goes to ingest.c.
+ *
+ * Everything that can fail or wait comes before the reservation; afterwards only the log's pwrite back
+ * end can fail, which ends writing for good. */
+#include "engine/engine_internal.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+
+enum {
+    SMALL_BODY_BYTES = 4096, /* gathered on the stack and hashed in one go */
+    SMALL_KEY_BYTES = 1024,
+    SMALL_NODES = 64,
+    PUBLISH_SPINS = 200,
+};
+
+struct op write_set_at(const struct write_set *set, size_t index)
+{
+    return set->batch ? batch_at(set->batch, index) : set->one;
+}
+
+bool write_set_superseded(const struct write_set *set, size_t index)
+{
+    return set->batch && set->batch->ops[index].superseded;
+}
+
+helios_status db_writable(struct helios_db *db)
+{
+    helios_status status = HELIOS_OK;
+
+    if (db->options.read_only)
+        return fail(HELIOS_READ_ONLY, "%s: opened read-only", db->path);
+    if (atomic_load_explicit(&db->failed, memory_order_acquire)) {
+        mutex_lock(&db->state_mu);
+        status = error_tell(&db->failure);
+        mutex_unlock(&db->state_mu);
+        return fail_context(HELIOS_READ_ONLY, "%s: read-only until it is opened again after %s", db->path,
+                            helios_status_name(status));
+    }
+    if (atomic_load_explicit(&db->no_space, memory_order_acquire)) {
+        mutex_lock(&db->state_mu);
+        status = error_tell(&db->space_failure);
+        mutex_unlock(&db->state_mu);
+    }
+    return status;
+}
+
+helios_status db_fail(struct helios_db *db, helios_status status)
+{
+    mutex_lock(&db->state_mu);
+    db->log_failed = true;
+    if (db->failure.status == HELIOS_OK) {
+        error_keep(&db->failure, status);
+        atomic_store_explicit(&db->failed, true, memory_order_release);
+    }
+    condition_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    atomic_fetch_add(&db->visible_word, 1);
+    futex_wake(&db->visible_word, INT_MAX);
+    event_log_say(db->events, "failed, read-only from here on: %s", helios_last_error());
+    return status;
+}
+
+/* ---- publication: completion marks in a ring; whoever completes the prefix advances it ---- */
+
+/* Advances over all complete commits. One thread at a time does it; one that finds another at work may
+ * leave, because that one looks again after it has put the flag down. */
+static void publish_prefix(struct helios_db *db)
+{
+    uint64_t ticket;
+    bool advanced = false;
+
+    for (;;) {
+        helios_seq last = 0;
+        wal_pos end = 0;
+
+        if (atomic_exchange(&db->publishing, true))
+            break;
+        ticket = atomic_load_explicit(&db->published, memory_order_relaxed);
+        for (;;) {
+            struct ring_slot *slot = &db->ring[ticket % RING_SLOTS];
+
+            if (atomic_load_explicit(&slot->ready, memory_order_acquire) != ticket + 1)
+                break;
+            last = slot->last;
+            if (slot->end)
+                end = slot->end;
+            ticket++;
+        }
+        if (last) {
+            if (end)
+                wal_publish(db->wal, end, last);
+            atomic_store_explicit(&db->published, ticket, memory_order_release);
+            atomic_store(&db->visible, last);
+            advanced = true;
+        }
+        atomic_store(&db->publishing, false);
+        if (atomic_load(&db->ring[ticket % RING_SLOTS].ready) != ticket + 1)
+            break;
+    }
+    if (advanced && atomic_load(&db->visible_waiters)) {
+        atomic_fetch_add(&db->visible_word, 1);
+        futex_wake(&db->visible_word, INT_MAX);
+    }
+}
+
+helios_status publish_wait(struct helios_db *db, helios_seq seq)
+{
+    helios_status status = HELIOS_OK;
+
+    for (int spin = 0; spin < PUBLISH_SPINS; spin++) {
+        if (atomic_load_explicit(&db->visible, memory_order_acquire) >= seq)
+            return HELIOS_OK;
+        cpu_relax();
+    }
+    atomic_fetch_add(&db->visible_waiters, 1);
+    for (;;) {
+        uint32_t word = atomic_load(&db->visible_word);
+
+        if (atomic_load(&db->visible) >= seq)
+            break;
+        if (atomic_load(&db->failed)) {
+            mutex_lock(&db->state_mu);
+            status = error_tell(&db->failure);
+            mutex_unlock(&db->state_mu);
+            break;
+        }
+        futex_wait(&db->visible_word, word, 100000);
+    }
+    atomic_fetch_sub(&db->visible_waiters, 1);
+    return status;
+}
+
+helios_status publish(struct helios_db *db, const struct reserved *reserved)
+{
+    struct ring_slot *slot = &db->ring[reserved->ticket % RING_SLOTS];
+
+    slot->last = reserved->last;
+    slot->end = reserved->logged ? reserved->log.end : 0;
+    atomic_store(&slot->ready, reserved->ticket + 1);
+    publish_prefix(db);
+    return publish_wait(db, reserved->last);
+}
+
+/* ---- reservation ---- */
+
+/* Raises the ceiling durably; rare, as every edit of the manifest raises it on the way. */
+static helios_status raise_ceiling(struct helios_db *db)
+{
+    return tree_install(db, NULL, 0, NULL);
+}
+
+static helios_status wait_for_ring(struct helios_db *db)
+{
+    futex_wait(&db->visible_word, atomic_load(&db->visible_word), 100);
+    return atomic_load(&db->failed) ? db_writable(db) : HELIOS_OK;
+}
+
+/* The critical section: numbers, log bytes, time and memtable together. */
+enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, size_t count, uint64_t record_size,
+                                   uint64_t now, struct reserved *out)
+{
+    helios_seq first = db->next, last = first + count - 1;
+
+    if (db->active != slot)
+        return RESERVE_OTHER_MEMTABLE;
+    if (last > db->ceiling)
+        return RESERVE_CEILING;
+    if (db->ticket - atomic_load_explicit(&db->published, memory_order_acquire) >= RING_SLOTS)
+        return RESERVE_RING_FULL;
+    if (record_size && !wal_reserve(db->wal, record_size, first, &out->log))
+        return RESERVE_LOG_FULL;
+    if (now < db->last_time)
+        now = db->last_time;
+    db->last_time = now;
+    db->next = last + 1;
+    out->slot = slot;
+    out->first = first;
+    out->last = last;
+    out->time = now;
+    out->logged = record_size != 0;
+    out->ticket = db->ticket++;
+    if (atomic_load_explicit(&slot->time_min, memory_order_relaxed) == UINT64_MAX) {
+        atomic_store_explicit(&slot->time_min, now, memory_order_relaxed);
+        /* A segment may have been entered since the memtable was made: this only says too low. */
+    }
+    atomic_store_explicit(&slot->time_max, now, memory_order_relaxed);
+    if (!record_size)
+        slot->unlogged = true;
+    return RESERVE_DONE;
+}
+
+enum reserve_result reserve_try(struct helios_db *db, struct mem_slot *slot, size_t count, uint64_t record_size,
+                                struct reserved *out)
+{
+    uint64_t now = io_time(db->fs);
+    enum reserve_result result;
+
+    mutex_lock(&db->commit_mu);
+    result = reserve_locked(db, slot, count, record_size, now, out);
+    mutex_unlock(&db->commit_mu);
+    return result;
+}
+
+helios_status reserve_wait(struct helios_db *db, enum reserve_result why, uint64_t record_size)
+{
+    switch (why) {
+    case RESERVE_LOG_FULL: return wal_prepare(db->wal, record_size);
+    case RESERVE_RING_FULL: return wait_for_ring(db);
+    case RESERVE_CEILING: return raise_ceiling(db);
+    default: return HELIOS_OK; /* another memtable: prepare for that one */
+    }
+}
+
+/* ---- preparing ---- */
+
+/* What a commit holds while it is being prepared. */
+struct preparation {
+    struct mem_slot *slot;
+    struct memtable_node **nodes, *few[SMALL_NODES];
+    size_t node_count;
+    struct rangedel *ranges; /* keys with layer, in range_keys; seq not yet known */
+    size_t range_count;
+    helios_buf range_keys;
+    unsigned char small[SMALL_KEY_BYTES + KEY_LAYER_BYTES];
+    helios_buf key;
+};
+
+/* The key with its layer; valid until the next call. */
+static helios_status layered_key(struct preparation *p, helios_branch_id branch, const struct op *op, helios_slice *out)
+{
+    unsigned char *at = p->small;
+    size_t size = op->key.size + KEY_LAYER_BYTES;
+
+    if (size > sizeof(p->small)) {
+        helios_status status = buf_reserve(&p->key, size);
+
+        if (status != HELIOS_OK)
+            return status;
+        at = (unsigned char *)p->key.data;
+    }
+    key_put_layer(at, branch, op->space);
+    if (op->key.size)
+        memcpy(at + KEY_LAYER_BYTES, op->key.data, op->key.size);
+    *out = slice_make(at, size);
+    return HELIOS_OK;
+}
+
+/* HELIOS_LIMIT without a sentence: the memtable is full. */
+static helios_status prepare_nodes(struct preparation *p, helios_branch_id branch, const struct write_set *set)
+{
+    p->node_count = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct op op;
+        helios_slice key;
+        helios_status status;
+
+        if (write_set_superseded(set, i))
+            continue;
+        op = write_set_at(set, i);
+        if (op.kind == KIND_RANGE_DELETE)
+            continue;
+        status = layered_key(p, branch, &op, &key);
+        if (status != HELIOS_OK)
+            return status;
+        p->nodes[p->node_count] = memtable_prepare(p->slot->memtable, key, op.value, op.kind);
+        if (!p->nodes[p->node_count])
+            return HELIOS_LIMIT;
+        p->node_count++;
+    }
+    return HELIOS_OK;
+}
+
+static helios_status append_layered(helios_buf *buf, helios_branch_id branch, uint8_t space, helios_slice key)
+{
+    unsigned char layer[KEY_LAYER_BYTES];
+    helios_status status;
+
+    key_put_layer(layer, branch, space);
+    status = buf_append(buf, layer, sizeof(layer));
+    return status == HELIOS_OK ? buf_append(buf, key.data, key.size) : status;
+}
+
+static helios_status prepare_ranges(struct preparation *p, helios_branch_id branch, const struct write_set *set)
+{
+    size_t at = 0;
+
+    if (set->range_deletes == 0)
+        return HELIOS_OK;
+    p->ranges = mem_array(set->range_deletes, sizeof(*p->ranges));
+    if (!p->ranges)
+        return fail_no_memory(set->range_deletes * sizeof(*p->ranges));
+    for (size_t i = 0; i < set->count; i++) {
+        struct op op = write_set_at(set, i);
+        helios_status status;
+
+        if (op.kind != KIND_RANGE_DELETE)
+            continue;
+        status = append_layered(&p->range_keys, branch, op.space, op.key);
+        if (status == HELIOS_OK)
+            status = append_layered(&p->range_keys, branch, op.space, op.value);
+        if (status != HELIOS_OK)
+            return status;
+        p->ranges[p->range_count].from.size = op.key.size + KEY_LAYER_BYTES;
+        p->ranges[p->range_count++].to.size = op.value.size + KEY_LAYER_BYTES;
+    }
+    for (size_t i = 0; i < p->range_count; i++) {
+        struct rangedel *range = &p->ranges[i];
+
+        range->from.data = p->range_keys.data + at;
+        range->to.data = p->range_keys.data + at + range->from.size;
+        at += range->from.size + range->to.size;
+    }
+    return HELIOS_OK;
+}
+
+static helios_status preparation_init(struct preparation *p, helios_branch_id branch, const struct write_set *set)
+{
+    p->nodes = p->few;
+    p->ranges = NULL;
+    p->range_count = p->node_count = 0;
+    p->range_keys = p->key = (helios_buf){0};
+    if (set->count > SMALL_NODES) {
+        p->nodes = mem_array(set->count, sizeof(*p->nodes));
+        if (!p->nodes)
+            return fail_no_memory(set->count * sizeof(*p->nodes));
+    }
+    return prepare_ranges(p, branch, set);
+}
+
+static void preparation_release(struct preparation *p)
+{
+    if (p->nodes != p->few)
+        mem_free(p->nodes);
+    if (p->ranges)
+        mem_free(p->ranges);
+    if (p->range_keys.data)
+        helios_buf_free(&p->range_keys);
+    if (p->key.data)
+        helios_buf_free(&p->key);
+}
+
+/* Prepares for the active memtable and reserves; again, while another memtable takes its place or there
+ * is something to wait for. Until the reservation the epoch keeps the memtable; from then on the
+ * reservation does: a memtable is not flushed before all its commits are published. */
+static helios_status prepare_and_reserve(struct helios_db *db, struct preparation *p, helios_branch_id branch,
+                                         const struct write_set *set, uint64_t record_size, struct reserved *reserved)
+{
+    for (;;) {
+        enum reserve_result result = RESERVE_OTHER_MEMTABLE;
+        helios_status status;
+
+        epoch_enter();
+        p->slot = view_now(db)->active;
+        status = memtable_full(p->slot->memtable) ? HELIOS_LIMIT : prepare_nodes(p, branch, set);
+        if (status == HELIOS_OK)
+            result = reserve_try(db, p->slot, set->count, record_size, reserved);
+        if (status == HELIOS_LIMIT)
+            mem_slot_ref(p->slot);
+        epoch_leave();
+        if (result == RESERVE_DONE)
+            return HELIOS_OK;
+        if (status == HELIOS_LIMIT) {
+            status = memtable_switch(db, p->slot);
+            mem_slot_unref(p->slot);
+        } else if (status == HELIOS_OK) {
+            status = reserve_wait(db, result, record_size);
+        }
+        if (status != HELIOS_OK)
+            return status;
+    }
+}
+
+/* ---- copying ---- */
+
+static __thread struct memtable_hint thread_hint;
+
+static void insert_nodes(struct preparation *p, helios_seq seq)
+{
+    for (size_t i = 0; i < p->node_count; i++)
+        memtable_insert(p->slot->memtable, p->nodes[i], seq, &thread_hint);
+}
+
+static helios_status write_record(struct helios_db *db, const struct reserved *reserved, enum wal_record_type type,
+                                  helios_branch_id branch, const struct write_set *set, uint64_t body_hash)
+{
+    const struct wal_record record = {
+        .first = reserved->first,
+        .op_count = (uint32_t)(reserved->last - reserved->first + 1),
+        .type = type,
+        .time = reserved->time,
+        .synced = reserved->log.synced,
+        .branch = branch,
+        .body = {NULL, set->body_size},
+    };
+
+    return wal_write(db->wal, &reserved->log, &record, body_hash, set->pieces, set->piece_count);
+}
+
+/* Applies a reserved commit. A range delete can still fail for want of memory: then the reserved space
+ * becomes VOID and nothing has changed. */
+static helios_status apply(struct helios_db *db, struct preparation *p, const struct reserved *reserved,
+                           helios_branch_id branch, const struct write_set *set, uint64_t body_hash)
+{
+    enum wal_record_type type = WAL_COMMIT;
+    struct error_note note = {0};
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < p->range_count; i++)
+        p->ranges[i].seq = reserved->last;
+    if (p->range_count)
+        status = memtable_add_rangedels(p->slot->memtable, p->ranges, p->range_count);
+    if (status != HELIOS_OK) {
+        error_keep(&note, status);
+        type = WAL_VOID;
+    }
+    if (reserved->logged) {
+        status = write_record(db, reserved, type, branch, set, body_hash);
+        if (status != HELIOS_OK)
+            return db_fail(db, status);
+    }
+    if (type == WAL_COMMIT)
+        insert_nodes(p, reserved->last);
+    status = publish(db, reserved);
+    return note.status != HELIOS_OK ? error_tell(&note) : status;
+}
+
+static void count_user_bytes(struct helios_db *db, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&db->user_bytes, bytes, memory_order_relaxed);
+}
+
+/* The hash of the whole body. Small pieces are gathered first: one short hash beats three. */
+static uint64_t hash_body(const struct write_set *set)
+{
+    unsigned char bytes[SMALL_BODY_BYTES];
+    size_t at = 0;
+
+    if (set->piece_count == 1)
+        return hash_bytes(set->pieces[0].data, set->pieces[0].size);
+    if (set->body_size > sizeof(bytes))
+        return hash_pieces(set->pieces, set->piece_count);
+    for (size_t i = 0; i < set->piece_count; i++) {
+        if (set->pieces[i].size)
+            memcpy(bytes + at, set->pieces[i].data, set->pieces[i].size);
+        at += set->pieces[i].size;
+    }
+    return hash_bytes(bytes, at);
+}
+
+helios_status acknowledge(struct helios_db *db, helios_durability durability, const struct reserved *reserved)
+{
+    if (!reserved->logged)
+        return HELIOS_OK;
+    if (durability == HELIOS_DURABILITY_GROUP)
+        wal_sync_soon(db->wal, db->options.group_commit_interval);
+    if (durability != HELIOS_DURABILITY_SYNC)
+        return HELIOS_OK;
+    if (wal_sync(db->wal, reserved->log.end, UINT64_MAX) == HELIOS_OK)
+        return HELIOS_OK;
+    return db_fail(db, wal_error(db->wal));
+}
+
+/* Sleeps as long as the rate that the background can keep up with asks for. */
+static void pace_writer(struct helios_db *db, uint64_t bytes)
+{
+    uint64_t delay;
+
+    if (atomic_load_explicit(&db->write_pace.rate, memory_order_relaxed) == UINT64_MAX)
+        return;
+    delay = pace_take(&db->write_pace, bytes, io_monotonic(db->fs) * 1000);
+    if (delay == 0)
+        return;
+    atomic_fetch_add_explicit(&db->stall_time, delay, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->stall_count, 1, memory_order_relaxed);
+    thread_sleep(delay);
+}
+
+helios_status commit_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,
+                           struct write_set *set, helios_seq *commit)
+{
+    struct preparation p;
+    struct reserved reserved;
+    uint64_t record_size = 0, body_hash = 0;
+    helios_status status;
+
+    if (set->user_bytes > db->ingest_bytes)
+        return ingest_write(db, branch, durability, set, commit);
+    pace_writer(db, set->user_bytes);
+    if (db->wal && durability != HELIOS_DURABILITY_NONE) {
+        record_size = wal_record_size(set->body_size);
+        body_hash = hash_body(set);
+    }
+    status = preparation_init(&p, branch, set);
+    if (status == HELIOS_OK)
+        status = prepare_and_reserve(db, &p, branch, set, record_size, &reserved);
+    if (status == HELIOS_OK) {
+        status = apply(db, &p, &reserved, branch, set, body_hash);
+        if (status == HELIOS_OK)
+            status = acknowledge(db, durability, &reserved);
+        if (status == HELIOS_OK)
+            count_user_bytes(db, set->user_bytes);
+        if (status == HELIOS_OK && commit)
+            *commit = reserved.last;
+    }
+    preparation_release(&p);
+    return status;
+}

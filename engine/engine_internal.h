@@ -1,0 +1,270 @@
+/* engine_internal.h - what the files of this room share: the database, its view, its path of commits.
+ *
+ * The main paths: a commit runs write.c -> commit.c (reserve, copy, publish) -> wal/ and memtable/; a get
+ * runs read.c -> memtable/, then sstable/; background.c turns memtables into tables and merges them;
+ * manifest.c makes each change of the tree durable; open.c and recovery.c bring it all back.
+ *
+ * Lock order: job_mu, state_mu, manifest_mu; then commit_mu, alone and short. Readers take none. */
+#ifndef HELIOS_ENGINE_INTERNAL_H
+#define HELIOS_ENGINE_INTERNAL_H
+#include "base/buf.h"
+#include "base/epoch.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/merge.h"
+#include "base/thread.h"
+#include "compaction/job.h"
+#include "compaction/pace.h"
+#include "compaction/pick.h"
+#include "compaction/pool.h"
+#include "engine/batch.h"
+#include "engine/event_log.h"
+#include "engine/manifest.h"
+#include "engine/version.h"
+#include "memtable/memtable.h"
+#include "mvcc/horizon.h"
+#include "mvcc/pins.h"
+#include "wal/wal.h"
+
+enum {
+    VIEW_MEMTABLES_MAX = 32,
+    RING_SLOTS = 4096,       /* commits between reservation and publication */
+    RUNNING_MAX = 64,        /* compactions at once */
+    PATH_BYTES_MAX = 4096,
+};
+
+/* ---- what a reader reads ---- */
+
+/* A memtable and what the engine knows beside it. Counted through the memtable's own holders: a
+ * view holds one. */
+struct mem_slot {
+    _Atomic uint32_t refs;
+    struct memtable *memtable;
+    uint64_t log_segment;          /* the log from here on is needed until it is flushed */
+    _Atomic uint64_t time_min, time_max; /* of its commits; time_min UINT64_MAX: none yet */
+    helios_seq first;              /* all its numbers are at or above this */
+    helios_seq last;               /* set when it is closed: all are at or below */
+    bool flushing;                 /* guarded by state_mu */
+    bool unlogged;                 /* holds commits that are in no log; atomic enough: only ever set */
+};
+
+/* Immutable, replaced whole under state_mu (and commit_mu, when the active memtable changes). */
+struct view {
+    struct epoch_item item;
+    _Atomic uint32_t refs;         /* one is the database's, dropped through the epoch */
+    uint64_t generation;
+    struct mem_slot *active;
+    size_t closed_count;
+    struct mem_slot *closed[VIEW_MEMTABLES_MAX]; /* newest first */
+    struct version *version;
+    helios_seq ingested; /* largest number of an ingested table younger than a memtable here; 0: none */
+};
+
+/* Inside an epoch only; counted to stay valid outside of it. */
+struct view *view_now(struct helios_db *);
+struct view *view_ref(struct view *);
+struct view *view_acquire(struct helios_db *); /* now, counted; from anywhere */
+void view_unref(struct view *);                /* NULL is fine; without locks */
+
+/* ---- commits in flight ---- */
+
+struct ring_slot {
+    _Atomic uint64_t ready; /* ticket + 1 once complete; release, read by the publisher */
+    helios_seq last;
+    wal_pos end;            /* 0: unlogged */
+};
+
+struct helios_db {
+    /* Constant after open. */
+    helios_options options;
+    char *path, *wal_directory, *sst_directory;
+    struct io_fs *fs;
+    bool owns_fs;                  /* an in-memory database brings its own */
+    struct io_lock *lock;
+    unsigned char uuid[16], node_id[16];
+    uint64_t created;
+    uint64_t ingest_bytes;         /* a commit above goes into tables directly */
+    uint64_t target_bytes;         /* of a table */
+    struct table_home home;
+    struct cache *cache;
+    struct pins *pins;
+    struct pool *pool;
+    struct wal *wal;               /* NULL when read-only */
+
+    /* Atomic. */
+    _Atomic(struct view *) view __attribute__((aligned(64))); /* release: installs; acquire: readers */
+    _Atomic uint64_t generation;   /* of the view; iterators look at it */
+    _Atomic helios_seq visible __attribute__((aligned(64)));  /* release: publisher in order; acquire: readers */
+    _Atomic helios_seq horizon;    /* H */
+    _Atomic uint32_t visible_word; /* changes with visible; waiters sleep on it */
+    _Atomic uint32_t visible_waiters;
+    _Atomic bool publishing;       /* somebody advances the prefix */
+    _Atomic uint64_t published;    /* tickets below are published */
+    _Atomic bool failed;           /* fatal: `failure` says why; writes are refused */
+    _Atomic bool no_space;         /* background work waits for space; writes are refused meanwhile */
+    _Atomic bool closing;
+    struct pace_bucket write_pace; /* of writers, by the debt of the background */
+    struct pace_bucket background_pace; /* of flushes and compactions, by write_rate_limit */
+    _Atomic uint32_t iterators, snapshots, transactions; /* open handles */
+    _Atomic uint64_t user_bytes;   /* key and value bytes committed since creation */
+
+    /* Guarded by commit_mu: the reservation. */
+    struct mutex commit_mu __attribute__((aligned(64)));
+    struct mem_slot *active;       /* also needs state_mu to change */
+    helios_seq next;               /* first number not handed out */
+    uint64_t ticket;
+    uint64_t last_time;
+    helios_seq ceiling;            /* handed out only below; raised durably by the background */
+    struct ring_slot *ring;        /* RING_SLOTS */
+
+    /* Guarded by state_mu: the tree and its jobs. */
+    struct mutex state_mu;
+    struct condition state_changed; /* memtable flushed, job done, error, closing */
+    struct version *version;        /* changes under manifest_mu too */
+    uint64_t next_file;
+    size_t jobs;                    /* submitted and not finished */
+    bool flush_running;
+    struct flush_job *flush_job;
+    const struct compact_pick *running[RUNNING_MAX];
+    size_t running_count, background_compactions;
+    uint32_t compact_holds;         /* > 0: no compaction begins (checkpoint, close, recovery) */
+    bool recovering;                /* nothing is collected until the log is replayed */
+    uint64_t memtable_least;        /* recovery: the next memtable must hold this much */
+    bool log_failed;                /* `failure` came from the log: only an open helps */
+    struct horizon retention;
+    struct error_note failure;      /* the first fatal background error */
+    struct error_note space_failure; /* background work waits: NO_SPACE, NO_MEMORY */
+    pthread_t janitor;
+    bool janitor_started;
+
+    /* Guarded by manifest_mu. */
+    struct mutex manifest_mu;
+    struct manifest *manifest;
+    struct manifest_state manifest_state;
+    struct event_log *events;       /* its own lock */
+
+    /* Statistics, relaxed. */
+    _Atomic uint64_t flush_bytes, compaction_read_bytes, compaction_written_bytes, stall_time;
+    _Atomic uint64_t ingest_written_bytes, flushes, compactions, stall_count;
+    struct compact_progress progress; /* of compactions, summed */
+};
+
+/* ---- what one commit writes ---- */
+
+/* Either one operation or a batch; the body of the log record as pieces that lie one behind the other. */
+struct write_set {
+    struct op one;
+    struct helios_batch *batch;    /* NULL: `one` */
+    size_t count, range_deletes;
+    helios_slice pieces[3];
+    size_t piece_count;
+    uint64_t body_size, user_bytes;
+};
+
+/* ---- options ---- */
+/* Copies a caller's option struct over the defaults: a smaller one means defaults for the rest, a larger one
+ * with unknown bytes set is HELIOS_UNSUPPORTED. given may be NULL. */
+helios_status options_copy(const void *given, size_t given_size, const void *defaults, size_t size, void *out,
+                           const char *name) CHECKED;
+
+/* ---- errors and state ---- */
+/* HELIOS_OK, or why writes are refused now. */
+helios_status db_writable(struct helios_db *) CHECKED;
+/* Keeps the first fatal error: the database is read-only from now on; wakes everybody. Returns status. */
+helios_status db_fail(struct helios_db *, helios_status status);
+
+/* ---- write path: commit.c, ingest.c, memtables.c ---- */
+/* One commit on a branch, acknowledged by durability. commit may be NULL. */
+helios_status commit_write(struct helios_db *, helios_branch_id branch, helios_durability, struct write_set *,
+                           helios_seq *commit) CHECKED;
+/* The same through tables instead of the memtable. */
+helios_status ingest_write(struct helios_db *, helios_branch_id branch, helios_durability, struct write_set *,
+                           helios_seq *commit) CHECKED;
+struct op write_set_at(const struct write_set *, size_t index);
+bool write_set_superseded(const struct write_set *, size_t index);
+
+/* What a reservation hands out, all together. */
+struct reserved {
+    struct mem_slot *slot;
+    uint64_t ticket, time;
+    helios_seq first, last;
+    bool logged;
+    struct wal_reservation log;
+};
+enum reserve_result { RESERVE_DONE, RESERVE_OTHER_MEMTABLE, RESERVE_LOG_FULL, RESERVE_RING_FULL, RESERVE_CEILING };
+/* Takes `count` numbers and record_size bytes of log (0: unlogged), if `slot` is still the active
+ * memtable; never waits. Otherwise says why not; reserve_wait waits for that, outside every epoch. */
+enum reserve_result reserve_try(struct helios_db *, struct mem_slot *slot, size_t count, uint64_t record_size,
+                                struct reserved *);
+/* Under commit_mu, for whoever changes the active memtable with it. */
+enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, size_t count, uint64_t record_size,
+                                   uint64_t now, struct reserved *);
+helios_status reserve_wait(struct helios_db *, enum reserve_result why, uint64_t record_size) CHECKED;
+/* The commit is complete: advances the visible number over all complete ones and returns once this one is
+ * visible. */
+helios_status publish(struct helios_db *, const struct reserved *) CHECKED;
+helios_status publish_wait(struct helios_db *, helios_seq seq) CHECKED;
+helios_status acknowledge(struct helios_db *, helios_durability, const struct reserved *) CHECKED;
+
+/* Closes `expected` (if it is still the active one and not empty; NULL: whichever is) and puts a fresh
+ * memtable in its place; waits while too many are unflushed. */
+helios_status memtable_switch(struct helios_db *, struct mem_slot *expected) CHECKED;
+helios_status mem_slot_new(struct helios_db *, helios_slice shared, struct mem_slot **) CHECKED;
+struct mem_slot *mem_slot_ref(struct mem_slot *);
+void mem_slot_unref(struct mem_slot *);
+/* Fresh views; installed under state_mu (and commit_mu when the active memtable changes). */
+struct view *view_alloc(void); /* an empty one; NULL: no memory, sentence set */
+void view_fill(struct view *, struct mem_slot *active, struct mem_slot *const *closed, size_t closed_count,
+               struct version *);
+void view_install_locked(struct helios_db *, struct view *); /* takes the view; the caller retires the old one */
+helios_seq view_newest_ingested(const struct view *);
+/* Waits, under state_mu, until there is room for one more closed memtable, or `expected` is not the active one. */
+helios_status view_wait_for_room(struct helios_db *, const struct mem_slot *expected) CHECKED;
+void view_retire(struct view *old);                          /* without locks */
+
+/* ---- the background: background.c, flush.c, compact.c, install.c ---- */
+helios_status background_start(struct helios_db *) CHECKED;
+/* Under state_mu: starts whatever flush or compaction is due, and sets the pace of writers. */
+void background_schedule_locked(struct helios_db *);
+void background_stop(struct helios_db *); /* cancels compactions, waits for all jobs */
+/* A job is over. A failure is kept: space and memory as something to wait for, the rest is fatal. */
+void background_done(struct helios_db *, helios_status status);
+/* Flushes the active memtable and all closed ones; waits. */
+helios_status background_flush_all(struct helios_db *) CHECKED;
+
+struct flush_job { struct pool_job job; struct helios_db *db; };
+void flush_run(struct pool_job *);
+/* Writes the oldest closed memtable into L0 and installs it; on this thread. */
+helios_status flush_oldest(struct helios_db *) CHECKED;
+
+/* Takes over the pick; its files are marked busy and it stands in `running`. */
+helios_status compaction_start_locked(struct helios_db *, struct compact_pick *) CHECKED;
+void compact_tree_of(struct helios_db *, struct version *, struct compact_tree *); /* under state_mu */
+
+/* The rules for a job that starts now; moves the horizon as far as it may go. */
+struct job_rules { struct garbage_rules rules; helios_seq *pins; };
+helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
+void job_rules_release(struct job_rules *);
+helios_seq horizon_move(struct helios_db *); /* takes state_mu */
+
+/* Applies the changes durably, then shows them in a new view. flushed: the closed memtable that they
+ * replace, or NULL. changes may be empty: the state alone (ceiling, floor) is made durable. */
+helios_status tree_install(struct helios_db *, const struct version_change *, size_t count,
+                           struct mem_slot *flushed) CHECKED;
+/* The same for tables that a durable log record names: they are shown even if the manifest cannot be
+ * written now, as the log brings them back and the next edit is a snapshot that has them. */
+helios_status tree_install_logged(struct helios_db *, const struct version_change *, size_t count) CHECKED;
+/* The last edit of a clean close. */
+helios_status tree_mark_clean(struct helios_db *, wal_pos end) CHECKED;
+uint64_t file_number_take(void *db); /* any db; the type fits compact_job.next_number */
+/* Fills a change list with the results of a job at a level; files are new references. */
+helios_status changes_add_results(struct helios_db *, const struct compact_result *, uint32_t level,
+                                  helios_seq override_seq, struct version_change *out) CHECKED;
+
+/* ---- recovery.c, open.c ---- */
+/* Replays the log from the manifest's floor into memtables and tables. */
+helios_status recover_log(struct helios_db *, const struct wal_options *, struct wal_recovery *) CHECKED;
+/* helios_open on a given file system, which stays the caller's: for tests on memory and faulty ones. */
+helios_status engine_open(struct io_fs *, const char *path, const helios_options *, helios_db **) CHECKED;
+
+#endif

@@ -1,0 +1,134 @@
+/* flush.c - a closed memtable becomes tables of L0. Oldest first, one at a time, so that the tree always
+ * holds a prefix of the history. Runs on the pool, and on the opening thread during recovery. */
+#include "engine/engine_internal.h"
+#include <assert.h>
+#include <inttypes.h>
+
+/* Whether an older version of a key in the range can lie in the tree: everything there is older than a
+ * memtable, or, being ingested, no harm to count. */
+static bool tree_may_hold(void *arg, helios_slice from, helios_slice to, bool inclusive)
+{
+    const struct version *version = arg;
+
+    (void)inclusive; /* one key too many is no harm */
+    if (version->file_count == 0)
+        return false;
+    if (!from.data || !to.data)
+        return true;
+    return version_overlaps(version, 0, from, to);
+}
+
+static struct mem_slot *oldest_closed(struct helios_db *db)
+{
+    struct mem_slot *slot = NULL;
+    struct view *view;
+
+    mutex_lock(&db->state_mu);
+    view = atomic_load(&db->view);
+    if (view->closed_count)
+        slot = mem_slot_ref(view->closed[view->closed_count - 1]);
+    mutex_unlock(&db->state_mu);
+    return slot;
+}
+
+static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result)
+{
+    const struct table_writer_options writer = {
+        .block_bytes = db->options.block_bytes,
+        .filter_bits_per_key = db->options.filter_bits_per_key,
+        .compression = db->options.compression,
+        .time_min = atomic_load(&slot->time_min) == UINT64_MAX ? 0 : atomic_load(&slot->time_min),
+        .time_max = atomic_load(&slot->time_max),
+        .pace = pace_table,
+        .pace_arg = &db->background_pace,
+    };
+    struct job_rules rules = {0};
+    struct version *version = NULL;
+    struct compact_job job = {
+        .rangedels = memtable_rangedels(slot->memtable),
+        .rules = &rules.rules,
+        .home = &db->home,
+        .next_number = file_number_take,
+        .next_number_arg = db,
+        .writer = &writer,
+        .target_bytes = db->target_bytes,
+    };
+    helios_status status;
+
+    mutex_lock(&db->state_mu);
+    version = version_ref(db->version);
+    mutex_unlock(&db->state_mu);
+    status = job_rules_init(db, &rules);
+    if (status == HELIOS_OK) {
+        rules.rules.may_hold_older = tree_may_hold;
+        rules.rules.may_hold_older_arg = version;
+        status = memtable_cursor_new(slot->memtable, CURSOR_ALL, &job.input);
+    }
+    if (status == HELIOS_OK)
+        status = compact_run(&job, result);
+    cursor_free(job.input);
+    job_rules_release(&rules);
+    version_unref(version);
+    return status;
+}
+
+static helios_status install_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result)
+{
+    struct version_change *changes = mem_array(result->count + 1, sizeof(*changes));
+    helios_status status;
+
+    if (!changes)
+        return fail_no_memory(result->count * sizeof(*changes));
+    status = io_sync_directory(db->fs, db->sst_directory);
+    if (status == HELIOS_OK)
+        status = changes_add_results(db, result, 0, 0, changes);
+    if (status == HELIOS_OK) {
+        status = tree_install(db, changes, result->count, slot);
+        for (size_t i = 0; i < result->count; i++) {
+            if (status == HELIOS_OK)
+                atomic_fetch_add(&db->flush_bytes, changes[i].file->size);
+            table_file_unref(changes[i].file);
+        }
+    }
+    mem_free(changes);
+    return status;
+}
+
+helios_status flush_oldest(struct helios_db *db)
+{
+    struct mem_slot *slot = oldest_closed(db);
+    struct compact_result result = {0};
+    uint64_t began = io_monotonic(db->fs);
+    helios_status status;
+
+    if (!slot)
+        return HELIOS_OK;
+    status = publish_wait(db, slot->last);
+    if (status == HELIOS_OK)
+        status = write_tables(db, slot, &result);
+    if (status == HELIOS_OK) {
+        status = install_tables(db, slot, &result);
+        if (status != HELIOS_OK)
+            compact_result_discard(&result, &db->home);
+        else
+            event_log_say(db->events, "flushed %" PRIu64 " entries into %zu tables in %" PRIu64 " ms",
+                          result.entries_written, result.count, (io_monotonic(db->fs) - began) / 1000);
+    }
+    compact_result_release(&result);
+    if (status == HELIOS_OK)
+        atomic_fetch_add(&db->flushes, 1);
+    mem_slot_unref(slot);
+    return status;
+}
+
+void flush_run(struct pool_job *job)
+{
+    struct flush_job *flush = (struct flush_job *)((char *)job - offsetof(struct flush_job, job));
+    struct helios_db *db = flush->db;
+    helios_status status = flush_oldest(db);
+
+    mutex_lock(&db->state_mu);
+    db->flush_running = false;
+    mutex_unlock(&db->state_mu);
+    background_done(db, status);
+}

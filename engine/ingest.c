@@ -1,0 +1,354 @@
+/* ingest.c - a commit too large for a memtable goes into tables of its own: written and synced first, then
+ * reserved like any commit, with a log record that names them. Its numbers lie between two memtables'.
+ *
+ * The tables' keys carry version 1 in the file; the manifest holds the one true version of all of them
+ * (table_file.override_seq), as it is not known before the reservation. */
+#include "engine/engine_internal.h"
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- the operations, sorted, as a cursor ---- */
+
+struct batch_cursor {
+    struct cursor cursor;
+    const struct write_set *set;
+    helios_branch_id branch;
+    uint32_t *order; /* indices of the operations that count, by space and key */
+    size_t count, at;
+    helios_buf key;
+};
+
+static int compare_ops(const void *a, const void *b, void *arg)
+{
+    const struct write_set *set = arg;
+    struct op x = write_set_at(set, *(const uint32_t *)a), y = write_set_at(set, *(const uint32_t *)b);
+
+    return x.space != y.space ? (x.space < y.space ? -1 : 1) : slice_compare(x.key, y.key);
+}
+
+static void batch_cursor_show(struct batch_cursor *b)
+{
+    struct op op;
+    unsigned char layer[KEY_LAYER_BYTES];
+
+    b->cursor.valid = b->at < b->count;
+    if (!b->cursor.valid)
+        return;
+    op = write_set_at(b->set, b->order[b->at]);
+    key_put_layer(layer, b->branch, op.space);
+    b->key.size = 0;
+    b->cursor.status = buf_append(&b->key, layer, sizeof(layer));
+    if (b->cursor.status == HELIOS_OK)
+        b->cursor.status = buf_append(&b->key, op.key.data, op.key.size);
+    b->cursor.valid = b->cursor.status == HELIOS_OK;
+    b->cursor.key = buf_slice(&b->key);
+    b->cursor.tag = tag_make(1, op.kind);
+    b->cursor.value = op.value;
+}
+
+static void batch_cursor_first(struct cursor *c)
+{
+    struct batch_cursor *b = (struct batch_cursor *)c;
+
+    b->at = 0;
+    batch_cursor_show(b);
+}
+
+static void batch_cursor_next(struct cursor *c)
+{
+    struct batch_cursor *b = (struct batch_cursor *)c;
+
+    b->at++;
+    batch_cursor_show(b);
+}
+
+static void batch_cursor_seek(struct cursor *c, helios_slice key, uint64_t tag)
+{
+    (void)tag; /* one version a key */
+    for (batch_cursor_first(c); c->valid && slice_compare(c->key, key) < 0;)
+        batch_cursor_next(c);
+}
+
+/* Only walked forwards, by one job. */
+static const struct cursor_ops batch_cursor_ops = {
+    .first = batch_cursor_first, .seek = batch_cursor_seek, .next = batch_cursor_next};
+
+static helios_status batch_cursor_init(struct batch_cursor *b, helios_branch_id branch, const struct write_set *set)
+{
+    *b = (struct batch_cursor){.cursor = {.ops = &batch_cursor_ops}, .set = set, .branch = branch};
+    b->order = mem_array(set->count, sizeof(*b->order));
+    if (!b->order)
+        return fail_no_memory(set->count * sizeof(*b->order));
+    for (size_t i = 0; i < set->count; i++)
+        if (!write_set_superseded(set, i) && write_set_at(set, i).kind != KIND_RANGE_DELETE)
+            b->order[b->count++] = (uint32_t)i;
+    qsort_r(b->order, b->count, sizeof(*b->order), compare_ops, (void *)set);
+    return HELIOS_OK;
+}
+
+static void batch_cursor_release(struct batch_cursor *b)
+{
+    mem_free(b->order);
+    helios_buf_free(&b->key);
+}
+
+/* ---- writing the tables ---- */
+
+static helios_status build_ranges(helios_branch_id branch, const struct write_set *set, struct rangedel_set **out)
+{
+    struct rangedel_set *all = NULL;
+    helios_buf from = {0}, to = {0};
+    unsigned char layer[KEY_LAYER_BYTES];
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < set->count && status == HELIOS_OK && set->range_deletes; i++) {
+        struct op op = write_set_at(set, i);
+        struct rangedel_set *more = NULL;
+        struct rangedel item;
+
+        if (op.kind != KIND_RANGE_DELETE)
+            continue;
+        key_put_layer(layer, branch, op.space);
+        status = buf_set(&from, layer, sizeof(layer));
+        if (status == HELIOS_OK)
+            status = buf_append(&from, op.key.data, op.key.size);
+        if (status == HELIOS_OK)
+            status = buf_set(&to, layer, sizeof(layer));
+        if (status == HELIOS_OK)
+            status = buf_append(&to, op.value.data, op.value.size);
+        item = (struct rangedel){buf_slice(&from), buf_slice(&to), 1};
+        if (status == HELIOS_OK)
+            status = rangedel_add(all, &item, &more);
+        if (status == HELIOS_OK) {
+            rangedel_unref(all);
+            all = more;
+        }
+    }
+    helios_buf_free(&from);
+    helios_buf_free(&to);
+    if (status != HELIOS_OK) {
+        rangedel_unref(all);
+        return status;
+    }
+    *out = all;
+    return HELIOS_OK;
+}
+
+static helios_status write_tables(struct helios_db *db, helios_branch_id branch, const struct write_set *set,
+                                  struct compact_result *result)
+{
+    const struct garbage_rules keep_all = {.collect = false};
+    uint64_t now = io_time(db->fs);
+    const struct table_writer_options writer = {
+        .block_bytes = db->options.block_bytes,
+        .filter_bits_per_key = db->options.filter_bits_per_key,
+        .compression = db->options.compression,
+        .time_min = now,
+        .time_max = now,
+    };
+    struct rangedel_set *ranges = NULL;
+    struct batch_cursor cursor = {0};
+    struct compact_job job = {.rules = &keep_all,
+                              .home = &db->home,
+                              .next_number = file_number_take,
+                              .next_number_arg = db,
+                              .writer = &writer,
+                              .target_bytes = db->target_bytes};
+    helios_status status = batch_cursor_init(&cursor, branch, set);
+
+    if (status == HELIOS_OK)
+        status = build_ranges(branch, set, &ranges);
+    if (status == HELIOS_OK) {
+        job.input = &cursor.cursor;
+        job.rangedels = ranges;
+        status = compact_run(&job, result);
+    }
+    if (status == HELIOS_OK) {
+        status = io_sync_directory(db->fs, db->sst_directory);
+        if (status != HELIOS_OK)
+            compact_result_discard(result, &db->home);
+    }
+    batch_cursor_release(&cursor);
+    rangedel_unref(ranges);
+    return status;
+}
+
+/* The body of the log record: how many tables, then each. */
+static helios_status encode_body(const struct compact_result *result, helios_buf *body)
+{
+    unsigned char count[VARINT_MAX];
+    helios_status status = buf_append(body, count, put_varint(count, result->count));
+
+    for (size_t i = 0; i < result->count && status == HELIOS_OK; i++) {
+        const struct table_result *t = &result->tables[i];
+        const struct file_record file = {t->number, t->size, t->smallest, t->largest, t->largest_exclusive,
+                                         t->properties};
+
+        status = file_record_encode(body, &file);
+    }
+    return status;
+}
+
+/* ---- reserving ---- */
+
+/* Nothing is in the active memtable, and nothing that was reserved is on its way into it. */
+static bool nothing_pending_locked(const struct helios_db *db)
+{
+    return memtable_empty(db->active->memtable) && db->ticket == atomic_load(&db->published);
+}
+
+/* Takes the numbers and, unless the active memtable is empty, closes it below them. Under state_mu. */
+static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struct view *view, struct mem_slot *fresh,
+                                                     size_t count, uint64_t record_size, struct reserved *out,
+                                                     struct view **old)
+{
+    struct view *now = atomic_load(&db->view);
+    struct mem_slot *closed[VIEW_MEMTABLES_MAX], *active = db->active;
+    enum reserve_result result;
+
+    closed[0] = active;
+    for (size_t i = 0; i < now->closed_count; i++)
+        closed[i + 1] = now->closed[i];
+    mutex_lock(&db->commit_mu);
+    result = reserve_locked(db, active, count, record_size, io_time(db->fs), out);
+    if (result == RESERVE_DONE) {
+        db->ticket--;
+        if (nothing_pending_locked(db)) {
+            active->first = db->next;
+        } else {
+            active->last = out->first - 1;
+            fresh->first = db->next;
+            fresh->log_segment = db->wal ? wal_segment_now(db->wal) : 0;
+            db->active = fresh;
+            view_fill(view, fresh, closed, now->closed_count + 1, now->version);
+            view_install_locked(db, view);
+            *old = now;
+        }
+        db->ticket++;
+    }
+    mutex_unlock(&db->commit_mu);
+    return result;
+}
+
+static helios_status reserve_between(struct helios_db *db, size_t count, uint64_t record_size, struct reserved *out)
+{
+    for (;;) {
+        enum reserve_result result = RESERVE_OTHER_MEMTABLE;
+        struct mem_slot *fresh = NULL;
+        struct view *view = view_alloc(), *old = NULL;
+        helios_status status = view ? HELIOS_OK : HELIOS_NO_MEMORY;
+
+        if (status == HELIOS_OK)
+            status = mem_slot_new(db, slice_make("", 0), &fresh);
+        mutex_lock(&db->state_mu);
+        if (status == HELIOS_OK)
+            status = view_wait_for_room(db, db->active);
+        if (status == HELIOS_OK && atomic_load(&db->view)->closed_count < VIEW_MEMTABLES_MAX)
+            result = reserve_and_switch_locked(db, view, fresh, count, record_size, out, &old);
+        if (old) {
+            view = NULL;
+            background_schedule_locked(db);
+        }
+        mutex_unlock(&db->state_mu);
+        view_retire(old);
+        mem_slot_unref(fresh);
+        mem_free(view);
+        if (status == HELIOS_OK && result != RESERVE_DONE)
+            status = reserve_wait(db, result, record_size);
+        if (status != HELIOS_OK || result == RESERVE_DONE)
+            return status;
+    }
+}
+
+/* ---- committing ---- */
+
+/* All earlier commits are complete: this one's record may count as published in the log, though nobody
+ * sees it yet, and be synced, so that the manifest never knows of tables that the log does not. */
+static helios_status make_record_durable(struct helios_db *db, const struct reserved *reserved)
+{
+    helios_status status = publish_wait(db, reserved->first - 1);
+
+    if (status != HELIOS_OK || !reserved->logged)
+        return status;
+    wal_publish(db->wal, reserved->log.end, reserved->last);
+    return wal_sync(db->wal, reserved->log.end, UINT64_MAX);
+}
+
+static helios_status commit_tables(struct helios_db *db, helios_branch_id branch, const struct reserved *reserved,
+                                   const helios_buf *body, const struct compact_result *result,
+                                   struct version_change *changes)
+{
+    const struct wal_record record = {
+        .first = reserved->first,
+        .op_count = (uint32_t)(reserved->last - reserved->first + 1),
+        .type = WAL_INGEST,
+        .time = reserved->time,
+        .synced = reserved->log.synced,
+        .branch = branch,
+        .body = {NULL, body->size},
+    };
+    helios_slice piece = buf_slice(body);
+    helios_status status = HELIOS_OK;
+
+    if (reserved->logged)
+        status = wal_write(db->wal, &reserved->log, &record, hash_bytes(body->data, body->size), &piece, 1);
+    if (status == HELIOS_OK)
+        status = make_record_durable(db, reserved);
+    for (size_t i = 0; i < result->count; i++)
+        changes[i].file->override_seq = changes[i].file->properties.seq_min =
+            changes[i].file->properties.seq_max = reserved->last;
+    if (status == HELIOS_OK)
+        status = tree_install_logged(db, changes, result->count);
+    if (status != HELIOS_OK)
+        return db_fail(db, status); /* the record stands in the log: its fate is decided by the next open */
+    return publish(db, reserved);
+}
+
+helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,
+                           struct write_set *set, helios_seq *commit)
+{
+    struct compact_result result = {0};
+    struct version_change *changes = NULL;
+    struct reserved reserved;
+    helios_buf body = {0};
+    bool reserved_numbers = false;
+    size_t made = 0;
+    helios_status status = write_tables(db, branch, set, &result);
+
+    if (status == HELIOS_OK)
+        status = encode_body(&result, &body);
+    if (status == HELIOS_OK) {
+        changes = mem_array(result.count + 1, sizeof(*changes));
+        status = changes ? HELIOS_OK : fail_no_memory(result.count * sizeof(*changes));
+    }
+    if (status == HELIOS_OK)
+        status = changes_add_results(db, &result, 0, 0, changes);
+    if (status == HELIOS_OK) {
+        made = result.count;
+        status = reserve_between(db, set->count, db->wal ? wal_record_size(body.size) : 0, &reserved);
+        reserved_numbers = status == HELIOS_OK;
+    }
+    if (status == HELIOS_OK)
+        status = commit_tables(db, branch, &reserved, &body, &result, changes);
+    if (status == HELIOS_OK)
+        status = acknowledge(db, durability, &reserved);
+    for (size_t i = 0; i < made; i++) {
+        if (status == HELIOS_OK)
+            atomic_fetch_add(&db->ingest_written_bytes, changes[i].file->size);
+        table_file_unref(changes[i].file);
+    }
+    if (status == HELIOS_OK) {
+        atomic_fetch_add_explicit(&db->user_bytes, set->user_bytes, memory_order_relaxed);
+        if (commit)
+            *commit = reserved.last;
+        mutex_lock(&db->state_mu);
+        background_schedule_locked(db);
+        mutex_unlock(&db->state_mu);
+    } else if (!reserved_numbers) {
+        compact_result_discard(&result, &db->home);
+    }
+    compact_result_release(&result);
+    mem_free(changes);
+    helios_buf_free(&body);
+    return status;
+}

@@ -1,0 +1,492 @@
+/* iterator.c - ordered walks at one read point: a merge of all sources of a view, without what is deleted.
+ *
+ * The read point is pinned for the iterator's life, the view is not: once it is stale the iterator moves
+ * to the current one by seeking again, so that it holds neither old memtables nor deleted files for
+ * longer than to its next move. */
+#include "engine/read.h"
+#include <assert.h>
+
+enum { SOURCES_MAX = 4096 };
+
+/* Range deletes of one source, with the gap or fragment around the last key asked about: keys come in
+ * order, so that most questions are answered by two comparisons. */
+struct cover {
+    struct rangedel_set *set; /* counted */
+    bool known;
+    helios_slice from, to;    /* no data: open */
+    helios_seq seq;           /* newest at or below the read point in [from, to); 0: none */
+};
+
+struct helios_iter {
+    struct helios_db *db;
+    struct view *view;
+    pin_id pin;
+    helios_seq seq;
+    helios_branch_id branch;
+    uint8_t space;
+    bool fill_cache, keys_only, valid, forward;
+    struct cursor *cursor;
+    struct cover *covers;
+    size_t cover_count;
+    helios_buf lower, upper;  /* with layer; always both: at least the layer's own bounds */
+    helios_buf place;         /* the key to come back to when the view changes */
+    helios_slice value;
+    bool value_loaded;
+    struct error_note error;
+};
+
+/* ---- sources ---- */
+
+struct gathering { struct cursor **sources; size_t count, capacity; struct cover *covers; size_t cover_count, cover_capacity; };
+
+static helios_status add_source(struct gathering *g, struct cursor *cursor)
+{
+    if (g->count == g->capacity) {
+        size_t capacity = g->capacity ? g->capacity * 2 : 16;
+        struct cursor **sources = mem_realloc(g->sources, capacity * sizeof(*sources));
+
+        if (!sources) {
+            cursor_free(cursor);
+            return fail_no_memory(capacity * sizeof(*sources));
+        }
+        g->sources = sources;
+        g->capacity = capacity;
+    }
+    g->sources[g->count++] = cursor;
+    return HELIOS_OK;
+}
+
+static helios_status add_cover(struct gathering *g, struct rangedel_set *set)
+{
+    if (!set)
+        return HELIOS_OK;
+    if (g->cover_count == g->cover_capacity) {
+        size_t capacity = g->cover_capacity ? g->cover_capacity * 2 : 8;
+        struct cover *covers = mem_realloc(g->covers, capacity * sizeof(*covers));
+
+        if (!covers)
+            return fail_no_memory(capacity * sizeof(*covers));
+        g->covers = covers;
+        g->cover_capacity = capacity;
+    }
+    g->covers[g->cover_count++] = (struct cover){.set = rangedel_ref(set)};
+    return HELIOS_OK;
+}
+
+static helios_status add_memtable(struct helios_iter *it, struct gathering *g, struct memtable *memtable)
+{
+    struct cursor *cursor = NULL;
+    helios_status status;
+
+    /* Inside an epoch while the set is counted: an insertion may replace it. */
+    epoch_enter();
+    status = add_cover(g, memtable_rangedels(memtable));
+    epoch_leave();
+    if (status != HELIOS_OK || memtable_count(memtable) == 0)
+        return status;
+    status = memtable_cursor_new(memtable, it->seq, &cursor);
+    return status == HELIOS_OK ? add_source(g, cursor) : status;
+}
+
+/* Whether the file has anything within the iterator's bounds. */
+static bool file_in_bounds(const struct helios_iter *it, const struct table_file *file)
+{
+    return slice_compare(file->largest, buf_slice(&it->lower)) >= 0 &&
+           slice_compare(file->smallest, buf_slice(&it->upper)) < 0;
+}
+
+static helios_status add_file_cover(struct helios_iter *it, struct gathering *g, struct table_file *file)
+{
+    struct table *table;
+    helios_status status;
+
+    if (file->properties.range_deletes == 0 || !file_in_bounds(it, file))
+        return HELIOS_OK;
+    status = table_file_open(file, &table);
+    return status == HELIOS_OK ? add_cover(g, table_rangedels(table)) : status;
+}
+
+static helios_status add_level(struct helios_iter *it, struct gathering *g, const struct level *level, size_t from,
+                               size_t count)
+{
+    const struct table_cursor_options options = {.read_point = it->seq, .fill_cache = it->fill_cache};
+    struct cursor *cursor = NULL;
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = from; i < from + count && status == HELIOS_OK; i++)
+        status = add_file_cover(it, g, level->files[i]);
+    if (status == HELIOS_OK)
+        status = level_cursor_new(level->files + from, count, &options, &cursor);
+    return status == HELIOS_OK ? add_source(g, cursor) : status;
+}
+
+static helios_status add_levels(struct helios_iter *it, struct gathering *g)
+{
+    const struct version *version = it->view->version;
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < version->levels[0].count && status == HELIOS_OK; i++)
+        if (version->levels[0].files[i]->properties.seq_min <= it->seq &&
+            file_in_bounds(it, version->levels[0].files[i]))
+            status = add_level(it, g, &version->levels[0], i, 1);
+    for (size_t l = 1; l < LEVEL_COUNT && status == HELIOS_OK; l++) {
+        const struct level *level = &version->levels[l];
+        size_t from = version_find(level, buf_slice(&it->lower)), end = from;
+
+        while (end < level->count && slice_compare(level->files[end]->smallest, buf_slice(&it->upper)) < 0)
+            end++;
+        if (end > from)
+            status = add_level(it, g, level, from, end - from);
+    }
+    return status;
+}
+
+static void drop_sources(struct helios_iter *it)
+{
+    cursor_free(it->cursor);
+    it->cursor = NULL;
+    for (size_t i = 0; i < it->cover_count; i++)
+        rangedel_unref(it->covers[i].set);
+    mem_free(it->covers);
+    it->covers = NULL;
+    it->cover_count = 0;
+    view_unref(it->view);
+    it->view = NULL;
+}
+
+/* Opens cursors over everything the current view holds in the bounds. */
+static helios_status gather(struct helios_iter *it)
+{
+    struct gathering g = {0};
+    helios_status status;
+
+    it->view = view_acquire(it->db);
+    status = add_memtable(it, &g, it->view->active->memtable);
+    for (size_t i = 0; i < it->view->closed_count && status == HELIOS_OK; i++)
+        status = add_memtable(it, &g, it->view->closed[i]->memtable);
+    if (status == HELIOS_OK)
+        status = add_levels(it, &g);
+    if (status == HELIOS_OK)
+        status = merge_cursor_new(g.sources, g.count, it->seq, &it->cursor);
+    if (status != HELIOS_OK)
+        for (size_t i = 0; i < g.count; i++)
+            cursor_free(g.sources[i]);
+    mem_free(g.sources);
+    it->covers = g.covers;
+    it->cover_count = g.cover_count;
+    return status;
+}
+
+static void give_up(struct helios_iter *it, helios_status status)
+{
+    it->valid = false;
+    error_keep(&it->error, status);
+}
+
+/* Makes sure that the sources are those of the current view. False: an error. */
+static bool refresh(struct helios_iter *it)
+{
+    helios_status status;
+
+    if (it->cursor && it->view->generation == atomic_load_explicit(&it->db->generation, memory_order_acquire))
+        return true;
+    drop_sources(it);
+    status = gather(it);
+    if (status != HELIOS_OK)
+        give_up(it, status);
+    return status == HELIOS_OK;
+}
+
+/* ---- what is deleted ---- */
+
+static void cover_find(struct cover *cover, helios_slice key, helios_seq limit)
+{
+    size_t i = rangedel_find(cover->set, key);
+    const struct rangedel_fragment *f = i < cover->set->count ? &cover->set->fragments[i] : NULL;
+
+    cover->known = true;
+    cover->seq = 0;
+    if (f && slice_compare(f->from, key) <= 0) {
+        cover->from = f->from;
+        cover->to = f->to;
+        cover->seq = rangedel_newest(cover->set, key, limit);
+        return;
+    }
+    cover->from = i > 0 ? cover->set->fragments[i - 1].to : (helios_slice){0};
+    cover->to = f ? f->from : (helios_slice){0};
+}
+
+static helios_seq covered_by(struct helios_iter *it, helios_slice key)
+{
+    helios_seq newest = 0;
+
+    for (size_t i = 0; i < it->cover_count; i++) {
+        struct cover *cover = &it->covers[i];
+
+        if (!cover->known || (cover->from.data && slice_compare(key, cover->from) < 0) ||
+            (cover->to.data && slice_compare(key, cover->to) >= 0))
+            cover_find(cover, key, it->seq);
+        if (cover->seq > newest)
+            newest = cover->seq;
+    }
+    return newest;
+}
+
+/* ---- moving ---- */
+
+/* Where the cursor stands: something to show, nothing to show but look on, or the end. */
+enum standing { STANDS, HIDDEN, ENDED };
+
+static enum standing look(struct helios_iter *it)
+{
+    const struct cursor *c = it->cursor;
+
+    if (!c->valid) {
+        if (c->status != HELIOS_OK)
+            give_up(it, c->error ? error_tell(c->error) : c->status);
+        return ENDED;
+    }
+    if (it->forward ? slice_compare(c->key, buf_slice(&it->upper)) >= 0
+                    : slice_compare(c->key, buf_slice(&it->lower)) < 0)
+        return ENDED;
+    if (tag_kind(c->tag) == KIND_TOMBSTONE)
+        return HIDDEN;
+    if (it->cover_count && covered_by(it, c->key) > tag_seq(c->tag))
+        return HIDDEN;
+    return STANDS;
+}
+
+static void settle_forward(struct helios_iter *it)
+{
+    enum standing standing;
+
+    it->forward = true;
+    it->value_loaded = false;
+    while ((standing = look(it)) == HIDDEN)
+        cursor_next(it->cursor);
+    it->valid = standing == STANDS;
+}
+
+static void settle_backward(struct helios_iter *it)
+{
+    enum standing standing;
+
+    it->forward = false;
+    it->value_loaded = false;
+    while ((standing = look(it)) == HIDDEN)
+        cursor_prev(it->cursor);
+    it->valid = standing == STANDS;
+}
+
+/* A new position: earlier errors are over. */
+static bool begin_move(struct helios_iter *it)
+{
+    it->error.status = HELIOS_OK;
+    it->valid = false;
+    return refresh(it);
+}
+
+/* For a step: if the view is stale, stands where it stood, on the current one. */
+static bool begin_step(struct helios_iter *it)
+{
+    helios_status status;
+
+    if (it->view->generation == atomic_load_explicit(&it->db->generation, memory_order_acquire))
+        return true;
+    status = buf_set(&it->place, it->cursor->key.data, it->cursor->key.size);
+    if (status != HELIOS_OK) {
+        give_up(it, status);
+        return false;
+    }
+    if (!refresh(it))
+        return false;
+    cursor_seek(it->cursor, buf_slice(&it->place), TAG_MAX);
+    assert(!it->cursor->valid || slice_equal(it->cursor->key, buf_slice(&it->place)));
+    if (it->cursor->valid)
+        return true;
+    give_up(it, it->cursor->error ? error_tell(it->cursor->error) : it->cursor->status);
+    return false;
+}
+
+/* ---- making ---- */
+
+static helios_status set_bound(struct helios_iter *it, helios_buf *buf, helios_slice given, bool upper)
+{
+    unsigned char layer[KEY_LAYER_BYTES];
+    helios_status status;
+
+    key_put_layer(layer, it->branch, it->space);
+    if (!given.data && upper) { /* the layer after this one */
+        for (size_t i = KEY_LAYER_BYTES; i-- > 0;)
+            if (++layer[i] != 0)
+                break;
+    }
+    status = buf_set(buf, layer, sizeof(layer));
+    return status == HELIOS_OK && given.data ? buf_append(buf, given.data, given.size) : status;
+}
+
+helios_status helios_iter_new(helios_db *db, const helios_read_options *given, helios_iter **out)
+{
+    helios_read_options options;
+    struct helios_iter *it;
+    helios_status status;
+
+    if (!db || !out)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the iterator" : "database");
+    status = read_options(given, &options);
+    if (status != HELIOS_OK)
+        return status;
+    it = mem_zalloc(sizeof(*it));
+    if (!it)
+        return fail_no_memory(sizeof(*it));
+    it->db = db;
+    it->branch = options.branch;
+    it->space = SPACE_USER;
+    it->fill_cache = !options.no_cache_fill;
+    it->keys_only = options.keys_only;
+    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
+    status = set_bound(it, &it->lower, options.lower, false);
+    if (status == HELIOS_OK)
+        status = set_bound(it, &it->upper, options.upper, true);
+    if (status == HELIOS_OK)
+        status = read_point_pin(db, &options, &it->pin, &it->seq);
+    if (status == HELIOS_OK)
+        status = gather(it);
+    if (status != HELIOS_OK) {
+        helios_iter_free(it);
+        return status;
+    }
+    *out = it;
+    return HELIOS_OK;
+}
+
+void helios_iter_free(helios_iter *it)
+{
+    if (!it)
+        return;
+    drop_sources(it);
+    pins_release(it->db->pins, it->pin);
+    helios_buf_free(&it->lower);
+    helios_buf_free(&it->upper);
+    helios_buf_free(&it->place);
+    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_release);
+    mem_free(it);
+}
+
+/* ---- the public moves ---- */
+
+void helios_iter_first(helios_iter *it)
+{
+    if (!it || !begin_move(it))
+        return;
+    cursor_seek(it->cursor, buf_slice(&it->lower), TAG_MAX);
+    settle_forward(it);
+}
+
+/* The last key below the upper bound. */
+static void seek_below_upper(struct helios_iter *it)
+{
+    cursor_seek_for_prev(it->cursor, buf_slice(&it->upper));
+    if (it->cursor->valid && slice_compare(it->cursor->key, buf_slice(&it->upper)) >= 0)
+        cursor_prev(it->cursor);
+    settle_backward(it);
+}
+
+void helios_iter_last(helios_iter *it)
+{
+    if (it && begin_move(it))
+        seek_below_upper(it);
+}
+
+/* The key with its layer in `place`; a bad one becomes the iterator's error. */
+static bool place_key(struct helios_iter *it, helios_slice key)
+{
+    unsigned char layer[KEY_LAYER_BYTES];
+    helios_status status = HELIOS_OK;
+
+    if (!key.data)
+        status = fail(HELIOS_INVALID, "no key was given to seek");
+    key_put_layer(layer, it->branch, it->space);
+    if (status == HELIOS_OK)
+        status = buf_set(&it->place, layer, sizeof(layer));
+    if (status == HELIOS_OK)
+        status = buf_append(&it->place, key.data, key.size);
+    if (status != HELIOS_OK)
+        give_up(it, status);
+    return status == HELIOS_OK;
+}
+
+void helios_iter_seek(helios_iter *it, helios_slice key)
+{
+    if (!it || !begin_move(it) || !place_key(it, key))
+        return;
+    if (slice_compare(buf_slice(&it->place), buf_slice(&it->lower)) < 0)
+        cursor_seek(it->cursor, buf_slice(&it->lower), TAG_MAX);
+    else
+        cursor_seek(it->cursor, buf_slice(&it->place), TAG_MAX);
+    settle_forward(it);
+}
+
+void helios_iter_seek_for_prev(helios_iter *it, helios_slice key)
+{
+    if (!it || !begin_move(it) || !place_key(it, key))
+        return;
+    if (slice_compare(buf_slice(&it->place), buf_slice(&it->upper)) >= 0) {
+        seek_below_upper(it);
+        return;
+    }
+    cursor_seek_for_prev(it->cursor, buf_slice(&it->place));
+    settle_backward(it);
+}
+
+void helios_iter_next(helios_iter *it)
+{
+    if (!it || !it->valid || !begin_step(it))
+        return;
+    cursor_next(it->cursor);
+    settle_forward(it);
+}
+
+void helios_iter_prev(helios_iter *it)
+{
+    if (!it || !it->valid || !begin_step(it))
+        return;
+    cursor_prev(it->cursor);
+    settle_backward(it);
+}
+
+bool helios_iter_valid(const helios_iter *it) { return it && it->valid; }
+
+helios_slice helios_iter_key(const helios_iter *it)
+{
+    return it && it->valid ? key_user(it->cursor->key) : (helios_slice){0};
+}
+
+helios_seq helios_iter_seq(const helios_iter *it) { return it && it->valid ? tag_seq(it->cursor->tag) : 0; }
+
+helios_slice helios_iter_value(const helios_iter *given)
+{
+    helios_iter *it = (helios_iter *)given; /* a large value is loaded when it is asked for */
+    helios_status status;
+
+    if (!it || !it->valid)
+        return (helios_slice){0};
+    if (!it->cursor->value_large)
+        return it->cursor->value;
+    if (!it->value_loaded) {
+        status = cursor_value(it->cursor, &it->value);
+        if (status != HELIOS_OK) {
+            give_up(it, status);
+            return (helios_slice){0};
+        }
+        it->value_loaded = true;
+    }
+    return it->value;
+}
+
+helios_status helios_iter_status(const helios_iter *it)
+{
+    if (!it)
+        return fail(HELIOS_INVALID, "no iterator was given");
+    return error_tell(&it->error);
+}

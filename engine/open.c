@@ -1,0 +1,680 @@
+/* open.c - from a path to a running database, and back. The order: look at the directory, lock it, read
+ * identity and manifest, check that the files are there, replay the log, start a new segment and the
+ * background. A failed open undoes what it made. */
+#include "engine/engine_internal.h"
+#include "engine/identity.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    SEGMENT_MIN = 64 << 10,
+    SEGMENT_MAX = 16 << 20,
+    ASYNC_INTERVAL = 1000000, /* us */
+    RECYCLE_MAX = 8,
+};
+
+/* ---- options ---- */
+
+static const helios_options default_options = HELIOS_OPTIONS_INIT;
+
+static helios_status check_options(const helios_options *o)
+{
+    if (o->memtable_bytes < (64 << 10) || o->memtable_bytes > ((uint64_t)8 << 30))
+        return fail(HELIOS_INVALID, "memtable_bytes is %" PRIu64 "; 64 KiB to 8 GiB", o->memtable_bytes);
+    if (o->block_bytes < 1024 || o->block_bytes > (1 << 20))
+        return fail(HELIOS_INVALID, "block_bytes is %u; 1 KiB to 1 MiB", o->block_bytes);
+    if (!(o->filter_bits_per_key >= 0 && o->filter_bits_per_key <= 64))
+        return fail(HELIOS_INVALID, "filter_bits_per_key is %g; 0 to 64", o->filter_bits_per_key);
+    if ((unsigned)o->compression > HELIOS_COMPRESSION_ZSTD || (unsigned)o->bottom_compression > HELIOS_COMPRESSION_ZSTD)
+        return fail(HELIOS_INVALID, "compression is none of helios_compression");
+    if ((unsigned)o->durability > HELIOS_DURABILITY_SYNC)
+        return fail(HELIOS_INVALID, "durability is none of helios_durability");
+    if (o->feed_retention != 0 || o->feed_retention_bytes != 0)
+        return fail(HELIOS_UNSUPPORTED, "feed_retention: the change feed is not in this version");
+    if (o->read_only && o->in_memory)
+        return fail(HELIOS_INVALID, "an in-memory database cannot be opened read-only: it is always new");
+    return HELIOS_OK;
+}
+
+static helios_status fill_options(const helios_options *given, helios_options *out)
+{
+    helios_status status = options_copy(given, given ? given->size : 0, &default_options, sizeof(*out), out,
+                                        "helios_options");
+
+    if (status == HELIOS_OK && out->durability == HELIOS_DURABILITY_DEFAULT)
+        out->durability = HELIOS_DURABILITY_ASYNC;
+    return status == HELIOS_OK ? check_options(out) : status;
+}
+
+/* ---- the handle ---- */
+
+static char *join(const char *path, const char *name)
+{
+    char joined[PATH_BYTES_MAX];
+
+    if (snprintf(joined, sizeof(joined), "%s/%s", path, name) >= (int)sizeof(joined))
+        return NULL;
+    return mem_text(joined);
+}
+
+static void table_removed(void *arg, uint64_t number)
+{
+    (void)arg;
+    (void)number;
+}
+
+static helios_status db_new(struct io_fs *fs, const char *path, const helios_options *options, struct helios_db **out)
+{
+    struct helios_db *db;
+    helios_status status;
+
+    if (strlen(path) + 64 > PATH_BYTES_MAX)
+        return fail(HELIOS_INVALID, "a path of %zu bytes is too long", strlen(path));
+    db = mem_aligned(64, sizeof(*db));
+    if (!db)
+        return fail_no_memory(sizeof(*db));
+    memset(db, 0, sizeof(*db));
+    db->options = *options;
+    db->fs = fs;
+    mutex_init(&db->commit_mu);
+    mutex_init(&db->state_mu);
+    mutex_init(&db->manifest_mu);
+    mutex_init(&db->home.open_mu);
+    condition_init(&db->state_changed);
+    pace_bucket_init(&db->write_pace, 0, 100000);
+    pace_bucket_init(&db->background_pace, options->write_rate_limit, 100000);
+    db->path = mem_text(path);
+    db->wal_directory = join(path, "wal");
+    db->sst_directory = join(path, "sst");
+    db->ring = mem_array(RING_SLOTS, sizeof(*db->ring));
+    db->flush_job = mem_zalloc(sizeof(*db->flush_job));
+    *out = db;
+    if (!db->path || !db->wal_directory || !db->sst_directory || !db->ring || !db->flush_job)
+        return fail_no_memory(sizeof(*db));
+    db->flush_job->db = db;
+    db->flush_job->job.run = flush_run;
+    db->ingest_bytes = options->memtable_bytes / 8 > (1 << 20) ? options->memtable_bytes / 8 : 1 << 20;
+    db->target_bytes = options->memtable_bytes;
+    status = cache_new(options->block_cache_bytes, &db->cache);
+    if (status == HELIOS_OK)
+        status = pins_new(&db->pins);
+    db->home.fs = fs;
+    db->home.directory = db->sst_directory;
+    db->home.cache = db->cache;
+    db->home.removed = table_removed;
+    db->recovering = true;
+    return status;
+}
+
+/* Frees whatever there is; nothing may run any more. */
+static void db_free(struct helios_db *db)
+{
+    struct view *view = atomic_load(&db->view);
+
+    atomic_store(&db->view, NULL);
+    view_retire(view);
+    version_unref(db->version);
+    manifest_close(db->manifest);
+    event_log_close(db->events);
+    epoch_drain();
+    pins_free(db->pins);
+    cache_free(db->cache);
+    io_unlock(db->lock);
+    mutex_release(&db->home.open_mu);
+    mutex_release(&db->manifest_mu);
+    mutex_release(&db->state_mu);
+    mutex_release(&db->commit_mu);
+    condition_release(&db->state_changed);
+    if (db->owns_fs)
+        io_free(db->fs);
+    mem_free(db->flush_job);
+    mem_free(db->ring);
+    mem_free(db->sst_directory);
+    mem_free(db->wal_directory);
+    mem_free(db->path);
+    mem_free(db);
+}
+
+/* ---- making a database ---- */
+
+static helios_status make_directory(struct helios_db *db, const char *path)
+{
+    helios_status status = io_make_directory(db->fs, path);
+
+    return status == HELIOS_EXISTS ? HELIOS_OK : status;
+}
+
+/* The file to lock: made empty first, filled under the lock. */
+static helios_status touch_identity(struct helios_db *db)
+{
+    char path[PATH_BYTES_MAX];
+    struct io_file *file = NULL;
+    helios_status status;
+
+    snprintf(path, sizeof(path), "%s/HELIOS", db->path);
+    status = io_open(db->fs, path, IO_WRITE | IO_CREATE, &file);
+    io_close(file);
+    return status;
+}
+
+static helios_status lock_directory(struct helios_db *db)
+{
+    char path[PATH_BYTES_MAX];
+    helios_status status;
+
+    snprintf(path, sizeof(path), "%s/HELIOS", db->path);
+    status = io_lock(db->fs, path, !db->options.read_only, &db->lock);
+    if (status == HELIOS_BUSY)
+        return fail(HELIOS_BUSY, "%s: in use by another opener; close it there, or open read-only beside readers",
+                    db->path);
+    return status;
+}
+
+static helios_status create_database(struct helios_db *db)
+{
+    struct identity identity = {0};
+    struct manifest_state state = {.next_file = 1, .time = io_time(db->fs)};
+    struct version *empty = NULL;
+    struct manifest *manifest = NULL;
+    helios_status status = identity_draw(db->fs, db->options.node_id, &identity);
+
+    if (status == HELIOS_OK)
+        status = identity_write(db->fs, db->path, &identity);
+    if (status == HELIOS_OK)
+        status = make_directory(db, db->wal_directory);
+    if (status == HELIOS_OK)
+        status = make_directory(db, db->sst_directory);
+    if (status == HELIOS_OK)
+        status = io_sync_directory(db->fs, db->path);
+    if (status == HELIOS_OK)
+        status = version_new_empty(&empty);
+    if (status == HELIOS_OK)
+        status = manifest_create(db->fs, db->path, &state, empty, &manifest);
+    manifest_close(status == HELIOS_OK ? manifest : NULL);
+    version_unref(empty);
+    return status;
+}
+
+struct making { bool directory, files; };
+
+/* Decides what is at the path and brings it to an existing, locked database. */
+static helios_status find_or_create(struct helios_db *db, struct making *made)
+{
+    const helios_options *o = &db->options;
+    enum directory_kind kind;
+    helios_status status = directory_look(db->fs, db->path, &kind);
+
+    if (status != HELIOS_OK)
+        return status;
+    if (kind == DIRECTORY_DATABASE) {
+        if (o->error_if_exists)
+            return fail(HELIOS_EXISTS, "%s: there is a database already", db->path);
+        return lock_directory(db);
+    }
+    if (!o->create_if_missing || o->read_only)
+        return fail(HELIOS_NOT_FOUND, "%s: %s; create it first (create_if_missing)", db->path,
+                    kind == DIRECTORY_NONE ? "no such directory" : "holds no database");
+    if (kind == DIRECTORY_NONE) {
+        status = io_make_directory(db->fs, db->path);
+        if (status == HELIOS_EXISTS)
+            status = HELIOS_OK; /* somebody else creates it at this moment: the lock decides */
+        else
+            made->directory = status == HELIOS_OK;
+    }
+    if (status == HELIOS_OK)
+        status = touch_identity(db);
+    if (status == HELIOS_OK)
+        status = lock_directory(db);
+    if (status != HELIOS_OK)
+        return status;
+    status = directory_look(db->fs, db->path, &kind); /* now under the lock */
+    if (status != HELIOS_OK || kind == DIRECTORY_DATABASE)
+        return status;
+    made->files = true;
+    return create_database(db);
+}
+
+/* ---- checks before the replay ---- */
+
+static helios_status check_files(struct helios_db *db)
+{
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < db->version->levels[l].count; i++) {
+            const struct table_file *file = db->version->levels[l].files[i];
+            char path[PATH_BYTES_MAX];
+            struct io_stat stat;
+            helios_status status;
+
+            table_file_path(&db->home, file->number, path, sizeof(path));
+            status = io_stat(db->fs, path, &stat);
+            if (status == HELIOS_NOT_FOUND)
+                return fail_corrupt("%s: missing, but the manifest names it; restore it from a backup", path);
+            if (status != HELIOS_OK)
+                return status;
+            if (!stat.is_regular)
+                return fail_corrupt("%s: not a regular file", path);
+            if (stat.size != file->size)
+                return fail_corrupt("%s: has %" PRIu64 " bytes, the manifest says %" PRIu64, path, stat.size,
+                                    file->size);
+        }
+    return HELIOS_OK;
+}
+
+static helios_status highest_number(void *arg, const char *name)
+{
+    uint64_t number, *highest = arg;
+
+    if (numbered_name(name, ".sst", &number) && number > *highest)
+        *highest = number;
+    if (strncmp(name, "MANIFEST-", 9) == 0 && numbered_name(name + 9, "", &number) && number > *highest)
+        *highest = number;
+    return HELIOS_OK;
+}
+
+/* Files that a killed process left may have taken numbers that no edit tells of. */
+static helios_status skip_used_numbers(struct helios_db *db)
+{
+    uint64_t highest = 0;
+    helios_status status = io_list(db->fs, db->sst_directory, highest_number, &highest);
+
+    if (status == HELIOS_OK)
+        status = io_list(db->fs, db->path, highest_number, &highest);
+    if (status == HELIOS_OK && highest >= db->next_file)
+        db->next_file = highest + 1;
+    return status;
+}
+
+/* ---- leftovers ---- */
+
+struct sweep { struct helios_db *db; const char *directory; bool tables; };
+
+static bool is_live(struct helios_db *db, uint64_t number)
+{
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < db->version->levels[l].count; i++)
+            if (db->version->levels[l].files[i]->number == number)
+                return true;
+    return false;
+}
+
+static helios_status sweep_entry(void *arg, const char *name)
+{
+    const struct sweep *sweep = arg;
+    char path[PATH_BYTES_MAX];
+    uint64_t number;
+    bool leftover;
+
+    if (sweep->tables)
+        leftover = numbered_name(name, ".sst", &number) && !is_live(sweep->db, number);
+    else
+        leftover = strcmp(name, "CURRENT.tmp") == 0 ||
+                   (strncmp(name, "MANIFEST-", 9) == 0 && numbered_name(name + 9, "", &number) &&
+                    number != manifest_number(sweep->db->manifest));
+    if (!leftover)
+        return HELIOS_OK;
+    snprintf(path, sizeof(path), "%s/%s", sweep->directory, name);
+    if (io_remove(sweep->db->fs, path) == HELIOS_OK)
+        event_log_say(sweep->db->events, "removed %s, left over by an earlier process", path);
+    return HELIOS_OK; /* it can stay: the next open tries again */
+}
+
+static void sweep_leftovers(struct helios_db *db)
+{
+    struct sweep tables = {db, db->sst_directory, true}, manifests = {db, db->path, false};
+
+    if (io_list(db->fs, db->sst_directory, sweep_entry, &tables) != HELIOS_OK ||
+        io_list(db->fs, db->path, sweep_entry, &manifests) != HELIOS_OK)
+        event_log_say(db->events, "could not look for leftovers: %s", helios_last_error());
+}
+
+/* ---- recovery ---- */
+
+static helios_status first_view(struct helios_db *db)
+{
+    struct view *view = view_alloc();
+    struct mem_slot *slot = NULL;
+    helios_status status = view ? mem_slot_new(db, slice_make("", 0), &slot) : HELIOS_NO_MEMORY;
+
+    if (status != HELIOS_OK) {
+        mem_free(view);
+        return status;
+    }
+    slot->first = db->manifest_state.flushed + 1;
+    slot->log_segment = db->manifest_state.log_floor;
+    db->active = slot;
+    view_fill(view, slot, NULL, 0, db->version);
+    mutex_lock(&db->state_mu);
+    view_install_locked(db, view);
+    mutex_unlock(&db->state_mu);
+    mem_slot_unref(slot);
+    return HELIOS_OK;
+}
+
+static uint64_t segment_bytes(const struct helios_db *db)
+{
+    uint64_t bytes = db->options.memtable_bytes / 4, space = 0;
+
+    if (bytes > SEGMENT_MAX)
+        bytes = SEGMENT_MAX;
+    /* Less on a nearly full disk: a segment takes its place before it is used. */
+    if (io_free_space(db->fs, db->path, &space) == HELIOS_OK)
+        while (bytes > SEGMENT_MIN && bytes * 16 > space)
+            bytes /= 2;
+    if (bytes < SEGMENT_MIN)
+        bytes = SEGMENT_MIN;
+    return bytes & ~(uint64_t)4095;
+}
+
+/* A clean close continues where it ended; after anything else the numbers up to the ceiling may have been
+ * handed out and are lost. */
+static void continue_numbers(struct helios_db *db)
+{
+    struct manifest_state *state = &db->manifest_state;
+    helios_seq last = atomic_load(&db->visible);
+
+    if (state->flushed > last)
+        last = state->flushed;
+    if (db->version->seq_max > last)
+        last = db->version->seq_max;
+    if (state->clean && state->last > last)
+        last = state->last;
+    atomic_store(&db->visible, last);
+    if (db->next <= last)
+        db->next = last + 1;
+    if (!state->clean && state->ceiling >= db->next) {
+        if (state->lost_count == LOST_RANGES_MAX)
+            memmove(state->lost, state->lost + 1, --state->lost_count * sizeof(state->lost[0]));
+        state->lost[state->lost_count++] = (struct lost_range){db->next, state->ceiling};
+        db->next = state->ceiling + 1;
+    }
+    if (db->active->first <= last && memtable_empty(db->active->memtable))
+        db->active->first = db->next;
+}
+
+static int compare_samples(const void *a, const void *b)
+{
+    const struct horizon_sample *x = a, *y = b;
+
+    if (x->time != y->time)
+        return x->time < y->time ? -1 : 1;
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+/* What the files know of time: each holds nothing newer than its last commit. */
+static helios_status load_retention(struct helios_db *db)
+{
+    size_t count = 0, room = db->version->file_count + 1;
+    struct horizon_sample *samples = mem_array(room, sizeof(*samples));
+
+    if (!samples)
+        return fail_no_memory(room * sizeof(*samples));
+    horizon_init(&db->retention, db->options.history_retention, db->manifest_state.horizon);
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < db->version->levels[l].count; i++) {
+            const struct table_properties *p = &db->version->levels[l].files[i]->properties;
+
+            if (p->time_max)
+                samples[count++] = (struct horizon_sample){(int64_t)p->time_max, p->seq_max};
+        }
+    if (db->manifest_state.last)
+        samples[count++] = (struct horizon_sample){(int64_t)db->manifest_state.time, db->manifest_state.last};
+    qsort(samples, count, sizeof(*samples), compare_samples);
+    if (horizon_load(&db->retention, io_monotonic(db->fs), io_time(db->fs), samples, count))
+        event_log_say(db->events, "the clock of an earlier run was ahead of this one's: history is kept longer");
+    mem_free(samples);
+    atomic_store(&db->horizon, db->manifest_state.horizon);
+    return HELIOS_OK;
+}
+
+static void tell_recovery(struct helios_db *db, const struct wal_recovery *r)
+{
+    event_log_say(db->events, "opened: %zu tables, %" PRIu64 " log records (%" PRIu64 " bytes) replayed, last commit %" PRIu64,
+                  db->version->file_count, r->records, r->bytes, (uint64_t)atomic_load(&db->visible));
+    if (r->cut_bytes)
+        event_log_say(db->events, "the log was cut at segment %" PRIu64 " offset %" PRIu64 ": %" PRIu64
+                      " bytes and %" PRIu64 " commits behind it were never acknowledged as durable",
+                      wal_pos_segment(r->end), wal_pos_offset(r->end), r->cut_bytes, r->cut_records);
+}
+
+static helios_status replay_and_start_log(struct helios_db *db)
+{
+    const struct manifest_state *state = &db->manifest_state;
+    struct wal_options options = {
+        .fs = db->fs,
+        .directory = db->wal_directory,
+        .segment_bytes = segment_bytes(db),
+        .sync_interval = ASYNC_INTERVAL,
+        .use_mapping = true,
+        .recycle_max = RECYCLE_MAX,
+    };
+    struct wal_recovery recovery = {
+        .floor = state->log_floor,
+        .synced = state->log_synced,
+        .last_synced = state->last_synced,
+        .clean = state->clean,
+        .clean_end = state->clean_end,
+        .read_only = db->options.read_only,
+    };
+    helios_status status = recover_log(db, &options, &recovery);
+
+    if (status != HELIOS_OK)
+        return status;
+    continue_numbers(db);
+    tell_recovery(db, &recovery);
+    if (db->options.read_only)
+        return HELIOS_OK;
+    status = wal_open(&options, &recovery, db->next, &db->wal);
+    if (status == HELIOS_OK && memtable_empty(db->active->memtable))
+        db->active->log_segment = wal_segment_now(db->wal);
+    return status;
+}
+
+static helios_status bring_back(struct helios_db *db)
+{
+    struct identity identity;
+    helios_status status = identity_read(db->fs, db->path, &identity);
+
+    if (status != HELIOS_OK)
+        return status;
+    memcpy(db->uuid, identity.uuid, 16);
+    memcpy(db->node_id, identity.node_id, 16);
+    db->created = identity.created;
+    if (!db->options.read_only)
+        db->events = event_log_open(db->fs, db->path);
+    status = manifest_open(db->fs, db->path, &db->home, db->options.read_only, &db->manifest_state, &db->version,
+                           &db->manifest);
+    if (status == HELIOS_OK)
+        status = check_files(db);
+    if (status != HELIOS_OK)
+        return status;
+    db->next_file = db->manifest_state.next_file;
+    db->next = db->manifest_state.flushed + 1;
+    db->ceiling = db->manifest_state.ceiling;
+    atomic_store(&db->visible, db->manifest_state.flushed);
+    atomic_store(&db->user_bytes, db->manifest_state.user_bytes);
+    status = skip_used_numbers(db);
+    if (status == HELIOS_OK)
+        status = first_view(db);
+    if (status == HELIOS_OK)
+        status = load_retention(db);
+    return status;
+}
+
+static helios_status start(struct helios_db *db)
+{
+    helios_status status = HELIOS_OK;
+
+    if (!db->options.read_only) {
+        /* The new ceiling is durable before a number above the old one is handed out. */
+        status = tree_install(db, NULL, 0, NULL);
+        if (status == HELIOS_OK)
+            sweep_leftovers(db);
+        if (status == HELIOS_OK)
+            status = background_start(db);
+    }
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->state_mu);
+    db->recovering = false;
+    background_schedule_locked(db);
+    mutex_unlock(&db->state_mu);
+    return HELIOS_OK;
+}
+
+/* An in-memory database keeps no log: nothing would survive to replay it. */
+static helios_status open_found(struct helios_db *db)
+{
+    helios_status status = bring_back(db);
+
+    if (status == HELIOS_OK && !db->options.in_memory)
+        status = replay_and_start_log(db);
+    return status == HELIOS_OK ? start(db) : status;
+}
+
+helios_status engine_open(struct io_fs *fs, const char *path, const helios_options *given, helios_db **out)
+{
+    helios_options options;
+    struct making made = {0};
+    struct helios_db *db = NULL;
+    struct error_note note = {0};
+    helios_status status = fill_options(given, &options);
+
+    if (status != HELIOS_OK)
+        return status;
+    status = db_new(fs, path, &options, &db);
+    if (status == HELIOS_OK)
+        status = find_or_create(db, &made);
+    if (status == HELIOS_OK)
+        status = open_found(db);
+    if (status == HELIOS_OK) {
+        *out = db;
+        return HELIOS_OK;
+    }
+    error_keep(&note, status);
+    if (db) {
+        background_stop(db);
+        (void)!wal_close(db->wal, NULL);
+        if (made.files || made.directory)
+            (void)!directory_remove_ours(fs, path, made.directory);
+        db_free(db);
+    }
+    return error_tell(&note);
+}
+
+helios_status helios_open(const char *path, const helios_options *given, helios_db **out)
+{
+    helios_options options;
+    struct io_fs *fs = io_posix();
+    helios_status status;
+
+    if (!path || !out)
+        return fail(HELIOS_INVALID, "no %s was given", path ? "place for the database" : "path");
+    status = fill_options(given, &options);
+    if (status == HELIOS_OK && options.in_memory)
+        status = io_memory_new(&fs);
+    if (status != HELIOS_OK)
+        return status;
+    if (!options.in_memory)
+        return engine_open(fs, path, &options, out);
+    status = engine_open(fs, "/memory", &options, out);
+    if (status == HELIOS_OK)
+        (*out)->owns_fs = true;
+    else
+        io_free(fs);
+    return status;
+}
+
+/* ---- closing ---- */
+
+static helios_status check_handles(struct helios_db *db)
+{
+    uint32_t iterators = atomic_load(&db->iterators), snapshots = atomic_load(&db->snapshots);
+    uint32_t transactions = atomic_load(&db->transactions);
+
+    if (iterators || snapshots || transactions)
+        return fail(HELIOS_BUSY, "%s: %u iterators, %u snapshots and %u transactions are still open; nothing is closed",
+                    db->path, iterators, snapshots, transactions);
+    return HELIOS_OK;
+}
+
+/* Unlogged commits live in memtables alone. */
+static bool holds_unlogged(struct helios_db *db)
+{
+    struct view *view = view_acquire(db);
+    bool unlogged = view->active->unlogged;
+
+    for (size_t i = 0; i < view->closed_count; i++)
+        unlogged |= view->closed[i]->unlogged;
+    view_unref(view);
+    return unlogged;
+}
+
+static helios_status close_writable(struct helios_db *db)
+{
+    helios_status status = HELIOS_OK, ended;
+    wal_pos end = 0;
+
+    if (!atomic_load(&db->failed) && holds_unlogged(db))
+        status = background_flush_all(db);
+    background_stop(db);
+    ended = wal_close(db->wal, &end);
+    db->wal = NULL;
+    if (status == HELIOS_OK)
+        status = ended;
+    if (status == HELIOS_OK && !atomic_load(&db->failed))
+        status = tree_mark_clean(db, end);
+    return status;
+}
+
+helios_status helios_close(helios_db *db)
+{
+    struct error_note note = {0};
+    helios_status status = HELIOS_OK;
+
+    if (!db)
+        return HELIOS_OK;
+    status = check_handles(db);
+    if (status != HELIOS_OK)
+        return status;
+    if (db->options.in_memory)
+        background_stop(db);
+    else if (!db->options.read_only)
+        status = close_writable(db);
+    else
+        background_stop(db);
+    if (status == HELIOS_OK)
+        event_log_say(db->events, "closed");
+    error_keep(&note, status);
+    db_free(db);
+    return note.status == HELIOS_OK ? HELIOS_OK : error_tell(&note);
+}
+
+helios_status helios_destroy(const char *path)
+{
+    struct io_fs *fs = io_posix();
+    struct io_lock *lock = NULL;
+    char identity[PATH_BYTES_MAX];
+    enum directory_kind kind;
+    helios_status status;
+
+    if (!path)
+        return fail(HELIOS_INVALID, "no path was given");
+    status = directory_look(fs, path, &kind);
+    if (status == HELIOS_CORRUPT)
+        kind = DIRECTORY_DATABASE; /* parts of one: they are ours as well */
+    else if (status != HELIOS_OK)
+        return status;
+    if (kind == DIRECTORY_NONE || kind == DIRECTORY_FREE)
+        return fail(HELIOS_NOT_FOUND, "%s: holds no database", path);
+    snprintf(identity, sizeof(identity), "%s/HELIOS", path);
+    status = io_lock(fs, identity, true, &lock);
+    if (status == HELIOS_BUSY)
+        return fail(HELIOS_BUSY, "%s: in use; close it before it is destroyed", path);
+    if (status != HELIOS_OK && status != HELIOS_NOT_FOUND)
+        return status;
+    status = directory_remove_ours(fs, path, true);
+    io_unlock(lock);
+    return status;
+}

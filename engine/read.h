@@ -1,0 +1,28 @@
+/* read.h - the read point of a call, and the look-up that get, multi_get and later rooms share. */
+#ifndef HELIOS_ENGINE_READ_H
+#define HELIOS_ENGINE_READ_H
+#include "engine/engine_internal.h"
+
+struct helios_snapshot {
+    struct helios_db *db;
+    helios_seq seq;     /* 0: before the first commit */
+    pin_id pin;
+};
+
+/* Fills in what was not given and checks it; branch unknown: HELIOS_NOT_FOUND. */
+helios_status read_options(const helios_read_options *given, helios_read_options *out) CHECKED;
+
+/* Where to read: a number, and whether it means "latest" (then seq is loaded after the view). */
+struct read_point { helios_seq seq; bool latest; bool pinned; };
+/* Resolves at and snapshot. A point above the visible number is HELIOS_INVALID. */
+helios_status read_point_of(struct helios_db *, const helios_read_options *, struct read_point *) CHECKED;
+/* A pin for it that lasts: iterators, snapshots. *seq gets the number. HELIOS_HISTORY_GONE. */
+helios_status read_point_pin(struct helios_db *, const helios_read_options *, pin_id *, helios_seq *seq) CHECKED;
+helios_status fail_history_gone(struct helios_db *, helios_seq seq);
+
+/* The user key with its layer: on the caller's stack while it is small. */
+struct layered { unsigned char small[256]; void *large; helios_slice key; };
+helios_status layered_init(struct layered *, helios_branch_id, uint8_t space, helios_slice key) CHECKED;
+static inline void layered_release(struct layered *l) { if (l->large) mem_free(l->large); }
+
+#endif

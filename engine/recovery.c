@@ -1,0 +1,261 @@
+/* recovery.c - the log, replayed: what the tables do not have yet goes into memtables again, with the same
+ * numbers. wal/ decides where the log ends and whether that is damage; here records become operations. */
+#include "engine/engine_internal.h"
+#include <assert.h>
+#include <inttypes.h>
+
+struct replay {
+    struct helios_db *db;
+    const char *directory;
+    struct helios_batch *batch;   /* reduces a record's operations as its commit did */
+    struct memtable_hint hint;
+    helios_buf key;
+};
+
+static helios_status damaged(const struct replay *r, const struct wal_record *record, const char *what)
+{
+    char path[PATH_BYTES_MAX];
+
+    wal_segment_path(r->directory, wal_pos_segment(record->at), path, sizeof(path));
+    return fail_corrupt("%s: record at %" PRIu64 ": %s", path, wal_pos_offset(record->at), what);
+}
+
+/* A full memtable is written out and a fresh one begun, as in ordinary work; read-only, it just waits. */
+static helios_status make_room(struct replay *r, const struct wal_record *record)
+{
+    struct helios_db *db = r->db;
+    helios_status status = memtable_switch(db, NULL);
+
+    if (status != HELIOS_OK)
+        return status;
+    db->active->log_segment = wal_pos_segment(record->at);
+    while (status == HELIOS_OK && !db->options.read_only && atomic_load(&db->view)->closed_count)
+        status = flush_oldest(db);
+    return status;
+}
+
+static helios_status replay_op(struct replay *r, const struct wal_record *record, helios_branch_id branch,
+                               const struct op *op, helios_seq seq)
+{
+    struct memtable *memtable = r->db->active->memtable;
+    unsigned char layer[KEY_LAYER_BYTES];
+    struct memtable_node *node;
+    helios_slice key;
+    helios_status status;
+
+    key_put_layer(layer, branch, op->space);
+    status = buf_set(&r->key, layer, sizeof(layer));
+    if (status == HELIOS_OK)
+        status = buf_append(&r->key, op->key.data, op->key.size);
+    if (status != HELIOS_OK)
+        return status;
+    key = buf_slice(&r->key);
+    if (op->kind == KIND_RANGE_DELETE) {
+        struct rangedel range = {.from = {NULL, key.size}, .seq = seq};
+
+        status = buf_append(&r->key, layer, sizeof(layer));
+        if (status == HELIOS_OK)
+            status = buf_append(&r->key, op->value.data, op->value.size);
+        if (status != HELIOS_OK)
+            return status;
+        range.from.data = r->key.data;
+        range.to = slice_make(r->key.data + range.from.size, r->key.size - range.from.size);
+        return memtable_add_rangedels(memtable, &range, 1);
+    }
+    node = memtable_prepare(memtable, key, op->value, op->kind);
+    if (!node)
+        return damaged(r, record, "its operations do not fit into a memtable");
+    memtable_insert(memtable, node, seq, &r->hint);
+    return HELIOS_OK;
+}
+
+/* A record of one operation needs no reduction. */
+static helios_status replay_single(struct replay *r, const struct wal_record *record, helios_seq seq)
+{
+    struct reader reader = reader_make(record->body.data, record->body.size);
+    struct op op;
+
+    if (!op_read(&reader, false, &op) || !reader_done(&reader))
+        return damaged(r, record, "its operation cannot be read");
+    return replay_op(r, record, record->branch, &op, seq);
+}
+
+static helios_status replay_batch(struct replay *r, const struct wal_record *record, helios_seq seq)
+{
+    struct reader reader = reader_make(record->body.data, record->body.size);
+    helios_status status;
+    struct op op;
+
+    helios_batch_clear(r->batch);
+    for (uint32_t i = 0; i < record->op_count; i++) {
+        if (!op_read(&reader, false, &op))
+            return damaged(r, record, "its operations cannot be read");
+        batch_add(r->batch, op.kind, op.space, op.key, op.value);
+    }
+    if (!reader_done(&reader))
+        return damaged(r, record, "it has more bytes than operations");
+    status = error_tell(&r->batch->error);
+    if (status == HELIOS_OK)
+        status = batch_settle(r->batch);
+    for (size_t i = 0; i < r->batch->count && status == HELIOS_OK; i++) {
+        if (r->batch->ops[i].superseded)
+            continue;
+        op = batch_at(r->batch, i);
+        status = replay_op(r, record, record->branch, &op, seq);
+    }
+    return status;
+}
+
+static helios_status replay_commit(struct replay *r, const struct wal_record *record)
+{
+    struct mem_slot *slot;
+    helios_seq seq = record->first + record->op_count - 1;
+    uint64_t needed = record->body.size + (uint64_t)record->op_count * 128;
+    helios_status status = HELIOS_OK;
+
+    if (record->branch == WAL_BRANCH_MANY)
+        return damaged(r, record, "a commit on several branches is not known to this version");
+    /* Room for all of it beforehand: a commit never spans memtables. Nodes take some bytes each. The
+     * record may come from a time of larger memtables. */
+    if (needed > r->db->options.memtable_bytes)
+        r->db->memtable_least = needed;
+    if (needed > r->db->options.memtable_bytes ||
+        (!memtable_empty(r->db->active->memtable) &&
+         memtable_used(r->db->active->memtable) + needed > r->db->options.memtable_bytes))
+        status = make_room(r, record);
+    r->db->memtable_least = 0;
+    if (status != HELIOS_OK)
+        return status;
+    slot = r->db->active;
+    if (memtable_empty(slot->memtable))
+        slot->log_segment = wal_pos_segment(record->at);
+    status = record->op_count == 1 ? replay_single(r, record, seq) : replay_batch(r, record, seq);
+    if (atomic_load(&slot->time_min) == UINT64_MAX)
+        atomic_store(&slot->time_min, record->time);
+    atomic_store(&slot->time_max, record->time);
+    return status;
+}
+
+/* ---- ingested tables ---- */
+
+static bool version_has(const struct version *version, uint64_t number)
+{
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < version->levels[l].count; i++)
+            if (version->levels[l].files[i]->number == number)
+                return true;
+    return false;
+}
+
+static helios_status check_exists(struct helios_db *db, const struct file_record *file)
+{
+    char path[PATH_BYTES_MAX];
+    struct io_stat stat;
+    helios_status status;
+
+    table_file_path(&db->home, file->number, path, sizeof(path));
+    status = io_stat(db->fs, path, &stat);
+    if (status == HELIOS_NOT_FOUND)
+        return fail_corrupt("%s: missing, but the log names it", path);
+    if (status == HELIOS_OK && stat.size != file->size)
+        return fail_corrupt("%s: has %" PRIu64 " bytes, the log says %" PRIu64, path, stat.size, file->size);
+    return status;
+}
+
+/* Tables that the manifest does not know yet join the tree. That it no longer knows one cannot be: the
+ * record would lie below its flushed number, and would not be asked. */
+static helios_status replay_tables(struct replay *r, const struct wal_record *record, struct version_change *changes,
+                                   uint64_t count, struct reader *reader)
+{
+    struct helios_db *db = r->db;
+    helios_seq seq = record->first + record->op_count - 1;
+    helios_status status = HELIOS_OK;
+    size_t made = 0;
+
+    for (uint64_t i = 0; i < count && status == HELIOS_OK; i++) {
+        struct file_record file;
+
+        if (!file_record_read(reader, &file)) {
+            status = damaged(r, record, "its tables cannot be read");
+            break;
+        }
+        if (version_has(db->version, file.number))
+            continue;
+        status = check_exists(db, &file);
+        file.properties.seq_min = file.properties.seq_max = seq;
+        if (status == HELIOS_OK)
+            status = table_file_new(&db->home, file.number, file.size, seq, file.smallest, file.largest,
+                                    file.largest_exclusive, &file.properties, &changes[made].file);
+        made += status == HELIOS_OK;
+        if (file.number >= db->next_file)
+            db->next_file = file.number + 1;
+    }
+    if (status == HELIOS_OK && made)
+        status = tree_install(db, changes, made, NULL);
+    for (size_t i = 0; i < made; i++)
+        table_file_unref(changes[i].file);
+    return status;
+}
+
+static helios_status replay_ingest(struct replay *r, const struct wal_record *record)
+{
+    struct reader reader = reader_make(record->body.data, record->body.size);
+    uint64_t count = read_varint(&reader);
+    struct version_change *changes;
+    helios_status status = HELIOS_OK;
+
+    if (reader.bad || count == 0 || count > record->body.size)
+        return damaged(r, record, "its tables cannot be read");
+    changes = mem_array((size_t)count, sizeof(*changes));
+    if (!changes)
+        return fail_no_memory((size_t)count * sizeof(*changes));
+    if (!memtable_empty(r->db->active->memtable))
+        status = make_room(r, record);
+    if (status == HELIOS_OK)
+        status = replay_tables(r, record, changes, count, &reader);
+    r->db->active->first = record->first + record->op_count;
+    mem_free(changes);
+    return status;
+}
+
+static helios_status replay_record(void *arg, const struct wal_record *record)
+{
+    struct replay *r = arg;
+    struct helios_db *db = r->db;
+    helios_seq last = record->first + record->op_count - 1;
+    helios_status status = HELIOS_OK;
+
+    if (record->first == 0 || last > SEQ_MAX || record->op_count == 0)
+        return damaged(r, record, "impossible numbers");
+    if (record->flags != 0)
+        return damaged(r, record, "flags that this version does not know");
+    if (last > db->manifest_state.flushed) {
+        /* Before the operations: a switch in between must not count them to the memtable before. */
+        if (record->type == WAL_COMMIT)
+            status = replay_commit(r, record);
+        else if (record->type == WAL_INGEST)
+            status = replay_ingest(r, record);
+    }
+    if (status != HELIOS_OK)
+        return status;
+    if (last >= db->next)
+        db->next = last + 1;
+    if (last > atomic_load(&db->visible))
+        atomic_store(&db->visible, last);
+    if (record->time > db->last_time)
+        db->last_time = record->time;
+    return HELIOS_OK;
+}
+
+helios_status recover_log(struct helios_db *db, const struct wal_options *options, struct wal_recovery *recovery)
+{
+    struct replay r = {.db = db, .directory = options->directory, .batch = helios_batch_new()};
+    helios_status status;
+
+    if (!r.batch)
+        return HELIOS_NO_MEMORY;
+    status = wal_recover(options, recovery, replay_record, &r);
+    helios_batch_free(r.batch);
+    helios_buf_free(&r.key);
+    return status;
+}

@@ -1,0 +1,105 @@
+/* write.c - the public writes: check the arguments, make a write set of them, commit. */
+#include "engine/engine_internal.h"
+
+static const helios_write_options default_write = HELIOS_WRITE_OPTIONS_INIT;
+
+/* Fills in what was not given; refuses a larger struct whose unknown bytes are set. */
+static helios_status write_options(struct helios_db *db, const helios_write_options *given, helios_write_options *out)
+{
+    helios_status status = options_copy(given, given ? given->size : 0, &default_write, sizeof(*out), out,
+                                        "helios_write_options");
+
+    if (status != HELIOS_OK)
+        return status;
+    if (out->branch != 0)
+        return fail(HELIOS_NOT_FOUND, "no branch %u", out->branch);
+    if ((unsigned)out->durability > HELIOS_DURABILITY_SYNC)
+        return fail(HELIOS_INVALID, "durability %d is none of helios_durability", (int)out->durability);
+    if (out->durability == HELIOS_DURABILITY_DEFAULT)
+        out->durability = db->options.durability;
+    /* While a feed is kept it has no holes. */
+    if (out->durability == HELIOS_DURABILITY_NONE && db->options.feed_retention != 0)
+        out->durability = HELIOS_DURABILITY_ASYNC;
+    return db_writable(db);
+}
+
+static helios_status write_one(struct helios_db *db, const helios_write_options *given, enum key_kind kind,
+                               helios_slice key, helios_slice value)
+{
+    unsigned char header[OP_HEADER_MAX];
+    helios_write_options options;
+    struct write_set set = {.count = 1, .range_deletes = kind == KIND_RANGE_DELETE};
+    size_t header_size;
+    helios_status status = write_options(db, given, &options);
+
+    if (status != HELIOS_OK)
+        return status;
+    header_size = op_header(header, kind, SPACE_USER, key, value);
+    set.one = (struct op){.kind = kind, .space = SPACE_USER, .key = key, .value = value};
+    set.pieces[0] = slice_make(header, header_size);
+    set.pieces[1] = key;
+    set.pieces[2] = value;
+    set.piece_count = 3;
+    set.body_size = header_size + key.size + value.size;
+    set.user_bytes = key.size + value.size;
+    return commit_write(db, options.branch, options.durability, &set, NULL);
+}
+
+helios_status helios_put(helios_db *db, const helios_write_options *options, helios_slice key, helios_slice value)
+{
+    helios_status status = db ? check_key(key) : fail(HELIOS_INVALID, "no database was given");
+
+    if (status == HELIOS_OK)
+        status = check_value(value);
+    return status == HELIOS_OK ? write_one(db, options, KIND_VALUE, key, value) : status;
+}
+
+helios_status helios_delete(helios_db *db, const helios_write_options *options, helios_slice key)
+{
+    helios_status status = db ? check_key(key) : fail(HELIOS_INVALID, "no database was given");
+
+    return status == HELIOS_OK ? write_one(db, options, KIND_TOMBSTONE, key, slice_make("", 0)) : status;
+}
+
+helios_status helios_delete_range(helios_db *db, const helios_write_options *options, helios_slice from, helios_slice to)
+{
+    helios_write_options checked;
+    helios_status status = db ? check_key(from) : fail(HELIOS_INVALID, "no database was given");
+
+    if (status == HELIOS_OK)
+        status = check_key(to);
+    if (status == HELIOS_OK)
+        status = write_options(db, options, &checked);
+    if (status != HELIOS_OK || slice_compare(from, to) >= 0)
+        return status;
+    return write_one(db, options, KIND_RANGE_DELETE, from, to);
+}
+
+helios_status helios_write(helios_db *db, const helios_write_options *given, helios_batch *batch, helios_seq *commit)
+{
+    helios_write_options options;
+    struct write_set set = {.batch = batch};
+    helios_status status;
+
+    if (!db || !batch)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "batch" : "database");
+    status = error_tell(&batch->error);
+    if (status == HELIOS_OK)
+        status = write_options(db, given, &options);
+    if (status == HELIOS_OK)
+        status = batch_settle(batch);
+    if (status != HELIOS_OK)
+        return status;
+    if (batch->count == 0) {
+        if (commit)
+            *commit = 0;
+        return HELIOS_OK;
+    }
+    set.count = batch->count;
+    set.range_deletes = batch->range_deletes;
+    set.pieces[0] = buf_slice(&batch->body);
+    set.piece_count = 1;
+    set.body_size = batch->body.size;
+    set.user_bytes = batch->user_bytes;
+    return commit_write(db, options.branch, options.durability, &set, commit);
+}
