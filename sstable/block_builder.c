@@ -95,6 +95,7 @@ static uint64_t tag_of(helios_seq seq, uint8_t kind_bits)
     return tag_make(seq, (enum key_kind)(kind_bits & BLOCK_KIND_MASK));
 }
 
+__attribute__((unused)) /* but by an assert */
 static bool follows(const struct block_builder *builder, helios_slice key, uint64_t tag)
 {
     uint32_t last = builder->count - 1;

@@ -106,7 +106,7 @@ static void put_trailer(char *sealed, size_t stored, helios_compression compress
 helios_status block_seal_append(struct block_compressor *compressor, helios_slice image, enum block_type type,
                                 uint64_t salt, uint64_t offset, helios_buf *out, struct block_handle *handle)
 {
-    helios_compression compression;
+    helios_compression compression = HELIOS_COMPRESSION_NONE;
     size_t stored;
     char *at;
     helios_status status;
@@ -271,7 +271,7 @@ static void *image_alloc(enum block_type type, size_t size)
 static helios_status expand_new(const void *sealed, uint64_t salt, const struct block_handle *handle,
                                 enum block_type type, const char *path, void **image_out)
 {
-    helios_compression compression;
+    helios_compression compression = HELIOS_COMPRESSION_NONE;
     helios_status status = block_check_sealed(sealed, handle, type, salt, path, &compression);
     void *image;
 
@@ -304,7 +304,7 @@ static helios_status read_small(struct io_file *file, uint64_t salt, const struc
 static helios_status read_plain(struct io_file *file, uint64_t salt, const struct block_handle *handle,
                                 enum block_type type, void *sealed)
 {
-    helios_compression compression;
+    helios_compression compression = HELIOS_COMPRESSION_NONE;
     helios_status status = io_read(file, handle->offset, sealed, (size_t)handle->stored + BLOCK_TRAILER_SIZE);
 
     if (status != HELIOS_OK)
@@ -364,7 +364,7 @@ static helios_status read_buf_compressed(struct io_file *file, uint64_t salt, co
 {
     size_t bytes = (size_t)handle->stored + BLOCK_TRAILER_SIZE;
     void *sealed = mem_alloc(bytes);
-    helios_compression compression;
+    helios_compression compression = HELIOS_COMPRESSION_NONE;
     helios_status status;
 
     if (!sealed)
