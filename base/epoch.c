@@ -154,11 +154,11 @@ void epoch_leave(void)
 
 /* ---- retiring and collecting ---- */
 
-static _Atomic(struct epoch_item *) retired;  /* a stack: pushed by all, taken whole by the collector */
-static _Atomic uint64_t pending;              /* retired and not yet released */
+static _Atomic(struct epoch_item *) retired; /* a stack: pushed by all, taken whole by the collector */
+static _Atomic uint64_t pending;             /* retired and not yet released */
 static _Atomic uint64_t collect_at = COLLECT_EVERY;
-static _Atomic bool collecting;               /* at most one collector; the others do not wait */
-static struct epoch_item *waiting;            /* the collector's */
+static _Atomic bool collecting;    /* at most one collector; the others do not wait */
+static struct epoch_item *waiting; /* the collector's */
 
 static uint64_t crowd_oldest(void)
 {

@@ -12,7 +12,8 @@ static unsigned bucket_of(uint64_t value)
     if (value < SUB_COUNT)
         return (unsigned)value;
     exponent = 63 - (unsigned)__builtin_clzll(value);
-    return (exponent - SUB_BITS + 1) * SUB_COUNT + (unsigned)((value >> (exponent - SUB_BITS)) & (SUB_COUNT - 1));
+    return (exponent - SUB_BITS + 1) * SUB_COUNT +
+           (unsigned)((value >> (exponent - SUB_BITS)) & (SUB_COUNT - 1));
 }
 
 /* The greatest value that falls into the bucket. */

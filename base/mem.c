@@ -10,9 +10,9 @@
 
 enum { PAGE_BYTES = 4096, HUGE_PAGE_BYTES = 2 << 20 };
 
-static _Atomic bool watching;          /* somebody counts, or wants failures */
-static _Atomic uint64_t seen;          /* allocations since watching began */
-static _Atomic int64_t until_failure;  /* at 1 the next one fails; 0: none will */
+static _Atomic bool watching;         /* somebody counts, or wants failures */
+static _Atomic uint64_t seen;         /* allocations since watching began */
+static _Atomic int64_t until_failure; /* at 1 the next one fails; 0: none will */
 static _Atomic bool fail_forever;
 static _Atomic bool one_thread_only;
 static __thread bool this_thread;

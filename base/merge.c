@@ -29,9 +29,9 @@ struct merge {
     uint32_t *losers; /* [1, count) */
     uint32_t count, live, winner;
     bool backward, all_versions;
-    bool skip_broken;         /* a key was met that does not share `shared` */
-    size_t skip;              /* 0, or from SKIP_MIN to SKIP_MAX */
-    uint32_t ties, ties_max;  /* matches that the rank left open since skip was chosen; when to choose again */
+    bool skip_broken;        /* a key was met that does not share `shared` */
+    size_t skip;             /* 0, or from SKIP_MIN to SKIP_MAX */
+    uint32_t ties, ties_max; /* matches that the rank left open since skip was chosen; when to choose again */
     unsigned char shared[SKIP_MAX];
 };
 
@@ -208,10 +208,12 @@ static inline bool step(struct merge *m)
     struct source *s = &m->sources[m->winner];
 
     move(m, s->cursor);
+    if (m->live == 1 && s->cursor->valid) {
+        s->shadowed = false;
+        return true; /* the only one left: no rank, no match */
+    }
     if (!source_load(m, s))
         return false;
-    if (m->live == 1 && s->live)
-        return true; /* the only one left: no match to play */
     if (__builtin_expect(m->skip_broken || m->ties >= m->ties_max, 0))
         choose_skip(m);
     replay(m);

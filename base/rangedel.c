@@ -146,8 +146,8 @@ static helios_status pack(const struct builder *b, struct rangedel_set **result)
         const struct piece *piece = &b->pieces[i];
         helios_slice from = touches_previous(b, i) ? fragments[i - 1].to : put_key(&at, piece->from);
 
-        fragments[i] = (struct rangedel_fragment){from, put_key(&at, piece->to), seqs + piece->seqs_at,
-                                                  piece->count};
+        fragments[i] =
+            (struct rangedel_fragment){from, put_key(&at, piece->to), seqs + piece->seqs_at, piece->count};
     }
     for (size_t i = 0; i < b->seq_count; i++) {
         held->set.seq_min = seqs[i] < held->set.seq_min ? seqs[i] : held->set.seq_min;

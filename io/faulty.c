@@ -169,9 +169,7 @@ static helios_status faulty_size(struct io_file *file, uint64_t *size)
     return inner_of(file->fs)->ops->size(inner_file(file), size);
 }
 
-static void faulty_hint(struct io_file *file, uint64_t offset, size_t size)
-{
-}
+static void faulty_hint(struct io_file *file, uint64_t offset, size_t size) {}
 
 static bool faulty_map_supported(struct io_file *file)
 {
@@ -187,9 +185,7 @@ static helios_status faulty_map(struct io_file *file, size_t size, void **mappin
     return inner_of(file->fs)->ops->map(inner_file(file), size, mapping);
 }
 
-static void faulty_map_populate(struct io_file *file, void *mapping, size_t offset, size_t size)
-{
-}
+static void faulty_map_populate(struct io_file *file, void *mapping, size_t offset, size_t size) {}
 
 static void faulty_unmap(struct io_file *file, void *mapping, size_t size)
 {

@@ -153,8 +153,8 @@ helios_status io_remove_directory(struct io_fs *fs, const char *path)
     return fs->ops->remove_directory(fs, path);
 }
 
-helios_status io_list(struct io_fs *fs, const char *path,
-                      helios_status (*entry)(void *arg, const char *name), void *arg)
+helios_status io_list(struct io_fs *fs, const char *path, helios_status (*entry)(void *arg, const char *name),
+                      void *arg)
 {
     return fs->ops->list(fs, path, entry, arg);
 }

@@ -45,7 +45,8 @@ static void mark_dirty(struct inode *inode, uint64_t from, uint64_t to)
 }
 
 /* Takes space for a file that grows; a shrinking one gives back. */
-static helios_status take_space(struct memory_fs *fs, const struct inode *inode, uint64_t size, const char *path)
+static helios_status take_space(struct memory_fs *fs, const struct inode *inode, uint64_t size,
+                                const char *path)
 {
     uint64_t limit = atomic_load(&fs->limit), grown = size - inode->now.size, used;
 
@@ -241,9 +242,7 @@ static helios_status memory_size(struct io_file *file, uint64_t *size)
     return HELIOS_OK;
 }
 
-static void memory_hint(struct io_file *file, uint64_t offset, size_t size)
-{
-}
+static void memory_hint(struct io_file *file, uint64_t offset, size_t size) {}
 
 /* ---- mapping: the live bytes themselves, which do not move while mapped ---- */
 
@@ -268,9 +267,7 @@ static helios_status memory_map(struct io_file *file, size_t size, void **mappin
     return HELIOS_OK;
 }
 
-static void memory_map_populate(struct io_file *file, void *mapping, size_t offset, size_t size)
-{
-}
+static void memory_map_populate(struct io_file *file, void *mapping, size_t offset, size_t size) {}
 
 static void memory_unmap(struct io_file *file, void *mapping, size_t size)
 {
@@ -297,8 +294,8 @@ static helios_status memory_stat(struct io_fs *fs, const char *path, struct io_s
         status = fail_io(ENOENT, "stat", path);
     if (status == HELIOS_OK) {
         pthread_rwlock_rdlock(&place.inode->lock);
-        *stat = (struct io_stat){place.inode->is_directory, !place.inode->is_directory,
-                                 place.inode->now.size, place.inode->now.size};
+        *stat = (struct io_stat){place.inode->is_directory, !place.inode->is_directory, place.inode->now.size,
+                                 place.inode->now.size};
         pthread_rwlock_unlock(&place.inode->lock);
     }
     pthread_mutex_unlock(&m->lock);

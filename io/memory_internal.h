@@ -24,7 +24,10 @@ struct name {
 };
 
 struct names {
-    struct { struct name *name; struct inode *inode; } *entries; /* sorted */
+    struct {
+        struct name *name;
+        struct inode *inode;
+    } * entries; /* sorted */
     size_t count, capacity;
 };
 
@@ -35,19 +38,22 @@ struct inode {
     uint32_t users;   /* of those, live names and handles: while there are any, its bytes take space */
     int locked;       /* -1: exclusively; else by how many */
     struct names names, synced_names; /* a directory's */
-    uint64_t cut;     /* the number of the last power cut that has been here */
+    uint64_t cut;                     /* the number of the last power cut that has been here */
     /* A file's; guarded by lock, but what is stored through mappings is for the callers to order. */
     pthread_rwlock_t lock;
-    struct image now, synced;    /* synced: when the file system can be cut; at least now's capacity */
+    struct image now, synced;      /* synced: when the file system can be cut; at least now's capacity */
     uint64_t dirty_from, dirty_to; /* outside, now and synced are the same */
-    uint64_t mapped_bytes;       /* of the widest mapping there is */
-    uint32_t mappings;           /* while there are any, now does not move */
+    uint64_t mapped_bytes;         /* of the widest mapping there is */
+    uint32_t mappings;             /* while there are any, now does not move */
 };
 
 /* One change of names that was not synced: one entry, or two at once for a rename. A NULL inode
  * removes the name. Holds what it points to. */
 struct change {
-    struct { struct inode *directory, *inode; struct name *name; } edit[2];
+    struct {
+        struct inode *directory, *inode;
+        struct name *name;
+    } edit[2];
     int count;
     bool wanted; /* while changes are chosen: this one becomes durable */
 };

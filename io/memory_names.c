@@ -403,8 +403,8 @@ static void names_copy(struct memory_fs *fs, struct names *to, const struct name
         to->entries[i] = from->entries[i];
 }
 
-void names_restore(struct memory_fs *fs, struct inode *directory,
-                   void (*visit)(void *arg, struct inode *), void *arg)
+void names_restore(struct memory_fs *fs, struct inode *directory, void (*visit)(void *arg, struct inode *),
+                   void *arg)
 {
     names_copy(fs, &directory->names, &directory->synced_names);
     for (size_t i = 0; i < directory->names.count; i++) {

@@ -49,7 +49,8 @@ static int open_retrying(const char *path, int flags)
 
     do {
         fd = open(path, flags | O_CLOEXEC, 0600);
-    } while (fd < 0 && (errno == EINTR || ((errno == EMFILE || errno == ENFILE) && descriptors_close_idle())));
+    } while (fd < 0 &&
+             (errno == EINTR || ((errno == EMFILE || errno == ENFILE) && descriptors_close_idle())));
     return fd;
 }
 
@@ -57,8 +58,8 @@ static int open_retrying(const char *path, int flags)
 static int open_flags(unsigned flags)
 {
     return (flags & IO_WRITE ? O_RDWR : O_RDONLY) | (flags & IO_CREATE ? O_CREAT : 0) |
-           (flags & IO_EXCLUSIVE ? O_EXCL : 0) | (flags & IO_TRUNCATE ? O_TRUNC : 0) | O_NOFOLLOW |
-           O_NOCTTY | O_NONBLOCK;
+           (flags & IO_EXCLUSIVE ? O_EXCL : 0) | (flags & IO_TRUNCATE ? O_TRUNC : 0) | O_NOFOLLOW | O_NOCTTY |
+           O_NONBLOCK;
 }
 
 /* Asked for after the opening: where it is not to be had, open() fails only after creating the file. */
@@ -97,8 +98,8 @@ static helios_status open_regular(const char *path, int flags, int *fd, struct i
 
 static bool same_file(const struct identity *a, const struct identity *b)
 {
-    return a->device_major == b->device_major && a->device_minor == b->device_minor &&
-           a->inode == b->inode && a->born == b->born && a->born_nanoseconds == b->born_nanoseconds;
+    return a->device_major == b->device_major && a->device_minor == b->device_minor && a->inode == b->inode &&
+           a->born == b->born && a->born_nanoseconds == b->born_nanoseconds;
 }
 
 static helios_status posix_open(struct io_fs *fs, const char *path, unsigned flags, struct io_file **file)
@@ -319,7 +320,8 @@ static bool posix_map_supported(struct io_file *file)
         return false;
     result = fstatfs(fd, &found);
     posix_done(p);
-    return result == 0 && (found.f_type == MAGIC_EXT4 || found.f_type == MAGIC_XFS || found.f_type == MAGIC_TMPFS);
+    return result == 0 &&
+           (found.f_type == MAGIC_EXT4 || found.f_type == MAGIC_XFS || found.f_type == MAGIC_TMPFS);
 }
 
 static helios_status posix_map(struct io_file *file, size_t size, void **mapping)
@@ -554,9 +556,7 @@ helios_status system_random(struct io_fs *fs, void *data, size_t size)
     return HELIOS_OK;
 }
 
-static void posix_free(struct io_fs *fs)
-{
-}
+static void posix_free(struct io_fs *fs) {}
 
 static const struct io_ops posix_ops = {
     .free = posix_free,

@@ -7,9 +7,9 @@
 
 /* Using one that is open costs an atomic add and its undoing; no lock. */
 struct descriptor {
-    _Atomic uint32_t state; /* DESCRIPTOR_OPEN and how many use it; 0: closed */
-    _Atomic bool recent;    /* used since the clock came by */
-    int fd;                 /* written before state says open (release), read after (acquire) */
+    _Atomic uint32_t state;             /* DESCRIPTOR_OPEN and how many use it; 0: closed */
+    _Atomic bool recent;                /* used since the clock came by */
+    int fd;                             /* written before state says open (release), read after (acquire) */
     struct descriptor *next, *previous; /* the ring of open ones, guarded by its lock */
 };
 #define DESCRIPTOR_OPEN UINT32_C(0x80000000)

@@ -85,7 +85,8 @@ static void opening(void)
     assert(io_open(fs, at("new/below"), IO_READ, &file) == HELIOS_IO);
     assert(io_stat(fs, at("dir"), &stat) == HELIOS_OK && stat.is_directory && !stat.is_regular);
     put("new", "12345");
-    assert(io_stat(fs, at("new"), &stat) == HELIOS_OK && !stat.is_directory && stat.is_regular && stat.size == 5);
+    assert(io_stat(fs, at("new"), &stat) == HELIOS_OK && !stat.is_directory && stat.is_regular &&
+           stat.size == 5);
     file = open_file("new", IO_WRITE | IO_TRUNCATE);
     io_close(file);
     assert(holds("new", ""));
@@ -492,8 +493,8 @@ static void plans(void)
     assert(io_open(fs, at("other"), IO_WRITE | IO_CREATE, &other) == HELIOS_IO);
     assert(io_rename(fs, at("file"), at("other")) == HELIOS_IO);
     io_faulty_plan(fs, NULL);
-    fault = (struct io_fault){.fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO,
-                              .sync_drops_pages = true};
+    fault = (struct io_fault){
+        .fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO, .sync_drops_pages = true};
     assert(io_sync(file) == HELIOS_OK);
     assert(io_write(file, 0, "xyz", 3) == HELIOS_OK);
     io_faulty_plan(fs, &fault);

@@ -37,7 +37,8 @@ static helios_seq model_newest(const struct rangedel *items, size_t count, helio
     return newest;
 }
 
-static helios_seq model_next_above(const struct rangedel *items, size_t count, helios_slice key, helios_seq above)
+static helios_seq model_next_above(const struct rangedel *items, size_t count, helios_slice key,
+                                   helios_seq above)
 {
     helios_seq next = 0;
 
