@@ -107,7 +107,7 @@ static helios_status trouble_locked(struct helios_db *db)
 /* Steps of a manual compaction, one after the other, until nothing in the range is left to do. */
 static helios_status compact_range_locked(struct helios_db *db, helios_slice from, helios_slice to)
 {
-    uint64_t number_limit = db->next_file;
+    const struct compact_range range = {from, to, atomic_load(&db->visible), db->next_file};
     helios_status status = HELIOS_OK;
     bool done = false;
 
@@ -120,7 +120,7 @@ static helios_status compact_range_locked(struct helios_db *db, helios_slice fro
             break;
         compact_tree_of(db, db->version, &tree);
         tree.horizon = atomic_load(&db->horizon);
-        status = compact_pick_range(&tree, from, to, number_limit, &pick, &done);
+        status = compact_pick_range(&tree, &range, &pick, &done);
         if (status == HELIOS_OK && pick && db->running_count < RUNNING_MAX)
             status = compaction_start_locked(db, pick);
         else
