@@ -13,6 +13,7 @@ enum {
     SMALL_KEY_BYTES = 1024,
     SMALL_NODES = 64,
     PUBLISH_SPINS = 200,
+    NODE_OVERHEAD = 80, /* of a memtable beside key and value, about */
 };
 
 struct op write_set_at(const struct write_set *set, size_t index)
@@ -485,7 +486,7 @@ helios_status commit_write(struct helios_db *db, helios_branch_id branch, helios
     uint64_t record_size = 0, body_hash = 0;
     helios_status status;
 
-    if (set->user_bytes > db->ingest_bytes)
+    if (set->user_bytes + set->count * NODE_OVERHEAD > db->ingest_bytes)
         return ingest_write(db, branch, durability, set, commit);
     pace_writer(db, set->user_bytes);
     if (db->wal && durability != HELIOS_DURABILITY_NONE) {

@@ -258,12 +258,16 @@ static void leave_running_locked(struct helios_db *db, const struct compact_pick
         }
 }
 
-/* Damaged inputs stay busy, so that nothing tries them again before the next open: quarantined. */
+/* Damaged inputs stay busy, so that nothing tries them again before the next open: quarantined. The rest of
+ * the database goes on; who asked for a compaction is told. */
 static helios_status quarantine(struct compaction *c, helios_status status)
 {
     if (status != HELIOS_CORRUPT)
         return status;
     event_log_say(c->db->events, "a compaction found damage and leaves its files alone: %s", helios_last_error());
+    mutex_lock(&c->db->state_mu);
+    error_keep(&c->db->damage, status);
+    mutex_unlock(&c->db->state_mu);
     return HELIOS_OK;
 }
 

@@ -134,6 +134,7 @@ struct helios_db {
     struct horizon retention;
     struct error_note failure;      /* the first fatal background error */
     struct error_note space_failure; /* background work waits: NO_SPACE, NO_MEMORY */
+    struct error_note damage;       /* found by a compaction; its files are left alone */
     pthread_t janitor;
     bool janitor_started;
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 enum {
+    MEMTABLE_MIN = 64 << 10,
     SEGMENT_MIN = 64 << 10,
     SEGMENT_MAX = 16 << 20,
     ASYNC_INTERVAL = 1000000, /* us */
@@ -21,7 +22,7 @@ static const helios_options default_options = HELIOS_OPTIONS_INIT;
 
 static helios_status check_options(const helios_options *o)
 {
-    if (o->memtable_bytes < (64 << 10) || o->memtable_bytes > ((uint64_t)8 << 30))
+    if (o->memtable_bytes < MEMTABLE_MIN || o->memtable_bytes > ((uint64_t)8 << 30))
         return fail(HELIOS_INVALID, "memtable_bytes is %" PRIu64 "; 64 KiB to 8 GiB", o->memtable_bytes);
     if (o->block_bytes < 1024 || o->block_bytes > (1 << 20))
         return fail(HELIOS_INVALID, "block_bytes is %u; 1 KiB to 1 MiB", o->block_bytes);
@@ -38,6 +39,18 @@ static helios_status check_options(const helios_options *o)
     return HELIOS_OK;
 }
 
+/* One budget for everything: two memtables take at most half of it, the cache (with the filters and
+ * indexes that are charged to it) the rest. */
+static void fit_budget(helios_options *o)
+{
+    if (o->memtable_bytes > o->memory_budget / 4)
+        o->memtable_bytes = o->memory_budget / 4;
+    if (o->memtable_bytes < MEMTABLE_MIN)
+        o->memtable_bytes = MEMTABLE_MIN;
+    if (o->block_cache_bytes + 2 * o->memtable_bytes > o->memory_budget)
+        o->block_cache_bytes = o->memory_budget > 2 * o->memtable_bytes ? o->memory_budget - 2 * o->memtable_bytes : 0;
+}
+
 static helios_status fill_options(const helios_options *given, helios_options *out)
 {
     helios_status status = options_copy(given, given ? given->size : 0, &default_options, sizeof(*out), out,
@@ -45,7 +58,11 @@ static helios_status fill_options(const helios_options *given, helios_options *o
 
     if (status == HELIOS_OK && out->durability == HELIOS_DURABILITY_DEFAULT)
         out->durability = HELIOS_DURABILITY_ASYNC;
-    return status == HELIOS_OK ? check_options(out) : status;
+    if (status == HELIOS_OK)
+        status = check_options(out);
+    if (status == HELIOS_OK && out->memory_budget)
+        fit_budget(out);
+    return status;
 }
 
 /* ---- the handle ---- */
@@ -63,6 +80,15 @@ static void table_removed(void *arg, uint64_t number)
 {
     (void)arg;
     (void)number;
+}
+
+/* A commit that takes more of a memtable than this is ingested: an eighth of it or 1 MiB, but always well
+ * within a small one. */
+static uint64_t ingest_limit(uint64_t memtable_bytes)
+{
+    uint64_t least = memtable_bytes / 2 < (1 << 20) ? memtable_bytes / 2 : 1 << 20;
+
+    return memtable_bytes / 8 > least ? memtable_bytes / 8 : least;
 }
 
 static helios_status db_new(struct io_fs *fs, const char *path, const helios_options *options, struct helios_db **out)
@@ -95,7 +121,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
         return fail_no_memory(sizeof(*db));
     db->flush_job->db = db;
     db->flush_job->job.run = flush_run;
-    db->ingest_bytes = options->memtable_bytes / 8 > (1 << 20) ? options->memtable_bytes / 8 : 1 << 20;
+    db->ingest_bytes = ingest_limit(options->memtable_bytes);
     db->target_bytes = options->memtable_bytes;
     status = cache_new(options->block_cache_bytes, &db->cache);
     if (status == HELIOS_OK)

@@ -111,13 +111,23 @@ static void cover_by(struct lookup *l, const struct rangedel_set *set)
         l->cover = seq;
 }
 
+/* The set may be replaced at any moment: only an epoch keeps the old one. */
+static void cover_by_memtable(struct lookup *l, const struct memtable *memtable)
+{
+    const struct rangedel_set *set;
+
+    epoch_enter();
+    set = memtable_rangedels(memtable);
+    if (set)
+        cover_by(l, set);
+    epoch_leave();
+}
+
 /* False: nothing older can matter. */
 static bool look_in_memtable(struct lookup *l, const struct memtable *memtable)
 {
-    const struct rangedel_set *set = memtable_rangedels(memtable);
-
-    if (set)
-        cover_by(l, set);
+    if (memtable_rangedels(memtable))
+        cover_by_memtable(l, memtable);
     return !memtable_get(memtable, l->key, l->hash, l->seq, &l->tag, &l->value) && l->cover == 0;
 }
 

@@ -99,6 +99,8 @@ static helios_status trouble_locked(struct helios_db *db)
         return error_tell(&db->failure);
     if (db->space_failure.status != HELIOS_OK)
         return error_tell(&db->space_failure);
+    if (db->damage.status != HELIOS_OK)
+        return error_tell(&db->damage);
     if (atomic_load(&db->closing))
         return fail(HELIOS_BUSY, "%s: is being closed", db->path);
     return HELIOS_OK;
