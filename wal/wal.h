@@ -18,13 +18,19 @@ static inline uint64_t wal_pos_offset(wal_pos pos) { return pos & UINT32_MAX; }
 
 /* Segment file wal/<number, 8 decimal digits>.wal:
  *   [0, 64)     file header (base/file_header.h), magic HELIOSWL
- *   [64, 128)   link: predecessor's number (u64, 0: none), predecessor's end (u64, 0: its natural end),
- *               predecessor's last number (u64), first number of this one (u64), size of this segment
- *               (u64), created time (u64), reserved (u64), xxh3 of [64, 120) salted, at offset 64
+ *   [64, 128)   link: predecessor's number (u64, 0: none), predecessor's end (u64, 0: its natural end;
+ *               set by recovery only, which syncs what is before it), predecessor's last number (u64, 0:
+ *               not known; none in it is above), first number of this one (u64, 0: not known), size of this
+ *               segment (u64), created time (u64), end of what recovery copied in and synced (u64, 0:
+ *               nothing), xxh3 of [64, 120) salted, at offset 64
  *   [512, 576)  seal, written after the fsync of everything before `end`: magic "SEALSEAL", end offset
- *               (u64), last number (u64), sealed time (u64), reserved (3 x u64), xxh3 of the 56 bytes
+ *               (u64), last number (u64; none in it is above), sealed time (u64), reserved (3 x u64), xxh3 of the 56 bytes
  *               before it, salted, at offset 512; zeros while not sealed
- *   [4096, end) records, each at a multiple of 8
+ *   [4096, end) records, each at a multiple of 8. The natural end is an END record, or fewer than 64 bytes
+ *               left
+ *
+ * A segment gets this name by a rename, after all of it (its full size, header and link) was synced. So a
+ * file of this name that does not verify is damage, never a crash. A temporary one is <number>.wal.tmp.
  *
  * Record, little-endian:
  *    0  u32 size         whole record in bytes, without the padding to 8
@@ -36,8 +42,9 @@ static inline uint64_t wal_pos_offset(wal_pos pos) { return pos & UINT32_MAX; }
  *   40  u64 body_xxh3    of bytes [64, size), unseeded: computed before the place is known
  *   48  u32 branch       the one branch of all ops, or 0xffffffff: more than one, each op says
  *   52  u32 flags        WAL_RECORD_ORIGIN: the body begins with an origin; others: refused
- *   56  u64 size_check   size ^ 0x...; zero-filled space never verifies; reserved otherwise
- *   64  body
+ *   56  u64 size_check   bytes [0, 8) ^ 0x5d8a1f3b96c2e047: covers size and op_count, never verifies on zeros,
+ *                        and lets a scan dismiss a place with one comparison
+ *   64  body             of a VOID: whatever stands there, not covered by a checksum and read as empty
  * A chain of commits has no gaps but those left by unlogged commits, so `first` never falls. */
 enum {
     WAL_LINK = 64,
@@ -134,8 +141,9 @@ helios_status wal_prepare(struct wal *, uint64_t size) CHECKED;
 /* Under the caller's reservation lock; never waits, fails or allocates. False: the segment is full and
  * the next is not ready; unlock, wal_prepare, try again. first: the record's first number. */
 bool wal_reserve(struct wal *, uint64_t size, helios_seq first, struct wal_reservation *);
-/* Copies the record to its place; parallel. body in `count` pieces, body_xxh3 over all of them. Fails
- * only with the pwrite back end. */
+/* Copies the record to its place; parallel. body in `count` pieces, body_xxh3 over all of them; together
+ * they fill what was reserved, but for a VOID, which takes no pieces and covers it all. Fails only with the
+ * pwrite back end. */
 helios_status wal_write(struct wal *, const struct wal_reservation *, const struct wal_record *,
                         uint64_t body_xxh3, const helios_slice *pieces, size_t count) CHECKED;
 /* In order, by whoever advances the published prefix: everything before `end` is complete. */
@@ -145,7 +153,8 @@ uint64_t wal_record_size(uint64_t body_size); /* with header and padding */
 /* ---- durability ---- */
 
 /* Returns once everything published up to pos is durable, by an fsync that began after it was; shares
- * the fsync with others. The first failed fsync is final: this and all later calls return it. */
+ * the fsync with others. The first failed fsync or write is final: this and all later calls return it.
+ * Timeout 0 only asks; UINT64_MAX waits without a limit. */
 helios_status wal_sync(struct wal *, wal_pos pos, uint64_t timeout) CHECKED; /* us; HELIOS_TIMEOUT */
 wal_pos wal_published(const struct wal *);
 wal_pos wal_durable(const struct wal *);
@@ -163,10 +172,16 @@ uint64_t wal_written(const struct wal *);         /* record bytes since open */
 /* The path of a segment into out. */
 void wal_segment_path(const char *directory, uint64_t number, char *out, size_t size);
 /* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor up to pos. A
- * sealed one may be linked, the others copied up to `end`. Nothing is recycled meanwhile. */
+ * sealed one may be linked, the others are copied up to `end` by wal_segment_copy. Nothing is recycled
+ * meanwhile, and what was shown as sealed never. */
 helios_status wal_each_segment(struct wal *, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,
                                                         uint64_t end, bool sealed), void *arg) CHECKED;
+
+/* A copy of [0, end) of a segment, sealed at `end` and synced: recovery refuses a segment that is shorter
+ * than it says unless its seal says so. last: no number in it is above. */
+helios_status wal_segment_copy(struct io_fs *, const char *from, const char *to, uint64_t end,
+                               helios_seq last) CHECKED;
 
 /* ---- reading one segment: recovery, dump, verify, later the feed ---- */
 struct wal_reader;
@@ -176,6 +191,7 @@ struct wal_segment_info {
     struct file_header header;
     uint64_t predecessor, predecessor_end, size, created;
     helios_seq predecessor_last, first;
+    uint64_t copied_end;
     bool sealed;
     uint64_t sealed_end;
     helios_seq sealed_last;

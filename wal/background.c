@@ -1,0 +1,431 @@
+/* background.c - the two threads of an open log. The keeper owns the files: it prepares the next segment one
+ * ahead, seals and unmaps those that are durable, recycles or removes those that were released. The syncer
+ * bounds how long a commit stays unsynced. They are two, so that writing zeros never delays a sync. */
+#include "wal/wal_internal.h"
+#include "base/mem.h"
+#include <assert.h>
+#include <limits.h>
+
+static bool stopping(const struct wal *wal)
+{
+    return atomic_load_explicit(&wal->stop, memory_order_acquire);
+}
+
+static bool has_failed(const struct wal *wal)
+{
+    return atomic_load_explicit(&wal->failed, memory_order_acquire);
+}
+
+static void word_wake(_Atomic uint32_t *word)
+{
+    atomic_fetch_add_explicit(word, 1, memory_order_release);
+    futex_wake(word, INT_MAX);
+}
+
+void wal_keeper_wake(struct wal *wal)
+{
+    word_wake(&wal->keeper_word);
+}
+
+/* ---- keeper: the next segment ---- */
+
+static void list_add(struct wal *wal, struct wal_segment *segment)
+{
+    mutex_lock(&wal->mu);
+    segment->next = NULL;
+    if (wal->last)
+        wal->last->next = segment;
+    else
+        wal->first = segment;
+    wal->last = segment;
+    mutex_unlock(&wal->mu);
+    atomic_fetch_add_explicit(&wal->bytes, segment->size, memory_order_relaxed);
+}
+
+static void list_remove_last(struct wal *wal, struct wal_segment *segment)
+{
+    struct wal_segment *before = NULL;
+
+    mutex_lock(&wal->mu);
+    assert(wal->last == segment);
+    for (struct wal_segment *at = wal->first; at != segment; at = at->next)
+        before = at;
+    wal->last = before;
+    if (before)
+        before->next = NULL;
+    else
+        wal->first = NULL;
+    mutex_unlock(&wal->mu);
+    atomic_fetch_sub_explicit(&wal->bytes, segment->size, memory_order_relaxed);
+}
+
+/* A file that nothing refers to. That it cannot be removed is no error of the log: the next open tries. */
+static void remove_file(struct wal *wal, uint64_t number)
+{
+    char path[WAL_PATH_MAX];
+
+    wal_segment_path(wal->options.directory, number, path, sizeof(path));
+    if (io_remove(wal->options.fs, path) != HELIOS_OK)
+        return;
+}
+
+static struct wal_segment *spare_take(struct wal *wal, uint64_t size)
+{
+    struct wal_segment *spare = NULL;
+
+    mutex_lock(&wal->mu);
+    if (wal->spare && wal->spare->size == size) {
+        spare = wal->spare;
+        wal->spare = spare->next;
+        wal->spare_count--;
+    }
+    mutex_unlock(&wal->mu);
+    if (spare)
+        atomic_fetch_sub_explicit(&wal->bytes, spare->size, memory_order_relaxed);
+    return spare;
+}
+
+/* A temporary file of the full size. A recycled one keeps its old records, which do not verify under the new
+ * file id. It is below the floor under its old name, whatever of the renames a power cut leaves. */
+static helios_status draft_open(struct wal *wal, uint64_t number, uint64_t size, struct io_file **out)
+{
+    struct io_fs *fs = wal->options.fs;
+    char path[WAL_PATH_MAX], old[WAL_PATH_MAX];
+    struct wal_segment *spare = spare_take(wal, size);
+    struct io_file *file = NULL;
+    helios_status status;
+
+    wal_temporary_path(wal->options.directory, number, path, sizeof(path));
+    if (spare) {
+        wal_segment_path(wal->options.directory, spare->number, old, sizeof(old));
+        mem_free(spare);
+        status = io_rename(fs, old, path);
+        if (status == HELIOS_OK)
+            status = io_open(fs, path, IO_WRITE, out);
+        return status;
+    }
+    status = io_open(fs, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file);
+    if (status == HELIOS_OK)
+        status = wal_write_zeros(file, 0, size);
+    if (status == HELIOS_OK) {
+        *out = file;
+        return HELIOS_OK;
+    }
+    io_close(file);
+    if (io_remove(fs, path) != HELIOS_OK)
+        return status;
+    return status;
+}
+
+/* Sizes grow from the small first one to the usual. */
+static uint64_t size_choose(struct wal *wal, uint64_t want)
+{
+    uint64_t size = wal->next_size;
+
+    if (want != 0 && want > size - WAL_DATA) {
+        size = wal_round_up(WAL_DATA + want + WAL_RECORD_HEADER, WAL_PAGE);
+        /* So that small commits which come first do not push the big one out again. */
+        size += wal->options.segment_bytes / 4 / WAL_PAGE * WAL_PAGE;
+    }
+    return size > WAL_SEGMENT_MAX ? WAL_SEGMENT_MAX : size;
+}
+
+static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_segment **out)
+{
+    struct wal_segment_info info = {0};
+    struct io_file *file;
+    helios_status status;
+
+    if (wal->next_number > WAL_NUMBER_MAX)
+        return fail(HELIOS_LIMIT, "%s: no segment number is left", wal->options.directory);
+    /* While none is prepared, nobody leaves the active one. */
+    info.predecessor = wal_segment_now(wal);
+    info.header.number = wal->next_number++;
+    info.size = size_choose(wal, want);
+    status = wal_info_new(wal->options.fs, &info);
+    if (status == HELIOS_OK)
+        status = draft_open(wal, info.header.number, info.size, &file);
+    if (status == HELIOS_OK)
+        status = wal_segment_finish(&wal->options, &info, file, out);
+    return status;
+}
+
+/* A directory's sync, unlike that of a file which is then thrown away, could only be tried again on the same
+ * directory: its failure is final. */
+static helios_status directory_sync(struct wal *wal)
+{
+    helios_status status = io_sync_directory(wal->options.fs, wal->options.directory);
+
+    if (status != HELIOS_OK)
+        wal_fail(wal, status);
+    return status;
+}
+
+/* Takes back a prepared segment in which a record that is wanted has no room. */
+static void prepared_discard(struct wal *wal)
+{
+    struct wal_segment *segment;
+
+    atomic_store_explicit(&wal->prepared_room, 0, memory_order_relaxed);
+    segment = atomic_exchange_explicit(&wal->prepared, NULL, memory_order_acq_rel);
+    if (!segment)
+        return;
+    list_remove_last(wal, segment);
+    remove_file(wal, segment->number);
+    wal_segment_free(segment);
+}
+
+static void attempt_end(struct wal *wal, helios_status status, uint64_t room)
+{
+    mutex_lock(&wal->mu);
+    wal->attempting = false;
+    wal->attempts++;
+    wal->attempt.status = HELIOS_OK;
+    if (status != HELIOS_OK)
+        error_keep(&wal->attempt, status);
+    else if (wal->want <= room)
+        wal->want = 0;
+    condition_broadcast(&wal->prepared_changed);
+    mutex_unlock(&wal->mu);
+}
+
+static void prepare_once(struct wal *wal, uint64_t want)
+{
+    struct wal_segment *segment = NULL;
+    uint64_t room = 0;
+    helios_status status = segment_prepare(wal, want, &segment);
+
+    if (status == HELIOS_OK)
+        status = directory_sync(wal);
+    if (status != HELIOS_OK) {
+        wal_segment_free(segment);
+    } else {
+        room = segment->size - WAL_DATA;
+        if (wal->next_size < wal->options.segment_bytes)
+            wal->next_size = 4 * wal->next_size < wal->options.segment_bytes ? 4 * wal->next_size
+                                                                              : wal->options.segment_bytes;
+        list_add(wal, segment);
+        atomic_store_explicit(&wal->prepared, segment, memory_order_release);
+        atomic_store_explicit(&wal->prepared_room, room, memory_order_release);
+    }
+    attempt_end(wal, status, room);
+}
+
+static void keeper_prepare(struct wal *wal)
+{
+    uint64_t want, room;
+    bool needed;
+
+    mutex_lock(&wal->mu);
+    want = wal->want;
+    room = atomic_load_explicit(&wal->prepared, memory_order_acquire)
+               ? atomic_load_explicit(&wal->prepared_room, memory_order_acquire) : 0;
+    needed = room == 0 || room < want;
+    wal->attempting = needed;
+    if (!needed)
+        wal->want = 0;
+    mutex_unlock(&wal->mu);
+    if (!needed)
+        return;
+    prepared_discard(wal);
+    prepare_once(wal, want);
+}
+
+/* ---- keeper: old segments ---- */
+
+helios_status wal_seal(struct wal *wal, struct wal_segment *segment, uint64_t end, helios_seq last, bool sync)
+{
+    unsigned char seal[64];
+    struct io_file *file;
+    unsigned char *map;
+    helios_status status;
+
+    mutex_lock(&wal->mu);
+    file = segment->file;
+    map = segment->map;
+    segment->map = NULL;
+    mutex_unlock(&wal->mu);
+    if (map)
+        io_unmap(file, map, (size_t)segment->size);
+    wal_seal_encode(seal, segment->salt, end, last, io_time(wal->options.fs));
+    status = io_write(file, WAL_SEAL, seal, sizeof(seal));
+    if (status == HELIOS_OK && sync)
+        status = io_sync(file);
+    mutex_lock(&wal->mu);
+    segment->file = NULL;
+    segment->sealed = true;
+    mutex_unlock(&wal->mu);
+    io_close(file);
+    return status;
+}
+
+static struct wal_segment *seal_next(struct wal *wal)
+{
+    uint64_t below = wal_pos_segment(wal_durable(wal));
+    struct wal_segment *segment;
+
+    mutex_lock(&wal->mu);
+    for (segment = wal->first; segment && segment->number < below && segment->sealed;)
+        segment = segment->next;
+    if (segment && segment->number >= below)
+        segment = NULL;
+    mutex_unlock(&wal->mu);
+    return segment;
+}
+
+void wal_keeper_seal(struct wal *wal)
+{
+    struct wal_segment *segment;
+
+    while ((segment = seal_next(wal)) != NULL) {
+        uint64_t end = atomic_load_explicit(&segment->end, memory_order_acquire);
+
+        /* Not synced: a seal is a proof more, and the segment has its END. So a failure costs nothing. */
+        if (wal_seal(wal, segment, end, segment->last, false) != HELIOS_OK)
+            continue;
+    }
+}
+
+/* The oldest segment, off the list, if it was released. */
+static struct wal_segment *release_next(struct wal *wal)
+{
+    uint64_t floor = atomic_load_explicit(&wal->floor, memory_order_acquire);
+    struct wal_segment *segment;
+
+    mutex_lock(&wal->mu);
+    segment = wal->first;
+    if (!segment || segment->number >= floor || !segment->sealed || wal->holds > 0)
+        segment = NULL;
+    else
+        wal->first = segment->next;
+    mutex_unlock(&wal->mu);
+    return segment;
+}
+
+static bool spare_keep(struct wal *wal, struct wal_segment *segment)
+{
+    bool keep = !segment->old && !segment->linked && segment->size == wal->options.segment_bytes;
+
+    mutex_lock(&wal->mu);
+    keep = keep && wal->spare_count < wal->options.recycle_max;
+    if (keep) {
+        segment->next = wal->spare;
+        wal->spare = segment;
+        wal->spare_count++;
+    }
+    mutex_unlock(&wal->mu);
+    return keep;
+}
+
+static void keeper_release(struct wal *wal)
+{
+    struct wal_segment *segment;
+
+    while ((segment = release_next(wal)) != NULL) {
+        if (spare_keep(wal, segment))
+            continue;
+        remove_file(wal, segment->number);
+        atomic_fetch_sub_explicit(&wal->bytes, segment->size, memory_order_relaxed);
+        wal_segment_free(segment);
+    }
+}
+
+static void *keeper_run(void *arg)
+{
+    struct wal *wal = arg;
+
+    while (!stopping(wal)) {
+        uint32_t word = atomic_load_explicit(&wal->keeper_word, memory_order_acquire);
+
+        if (!has_failed(wal)) {
+            keeper_release(wal);
+            keeper_prepare(wal);
+            wal_keeper_seal(wal);
+            keeper_release(wal);
+        }
+        if (!stopping(wal))
+            futex_wait(&wal->keeper_word, word, UINT64_MAX);
+    }
+    return NULL;
+}
+
+/* ---- syncer ---- */
+
+static uint64_t add_time(uint64_t at, uint64_t by)
+{
+    return at > UINT64_MAX - by ? UINT64_MAX : at + by;
+}
+
+/* Asked for while a request stands, this one may ride along if it is not earlier: the syncer takes the
+ * request away before it looks at what is published, so that what was published before this call is seen. */
+void wal_sync_soon(struct wal *wal, uint64_t delay)
+{
+    uint64_t by = add_time(io_monotonic(wal->options.fs), delay);
+    uint64_t before;
+
+    if (by == 0)
+        by = 1;
+    /* An exchange of both sides: either the syncer's comes later and sees our publication, or ours sees 0. */
+    before = atomic_fetch_add_explicit(&wal->soon, 0, memory_order_acq_rel);
+    while (before == 0 || before > by) {
+        if (atomic_compare_exchange_weak(&wal->soon, &before, by)) {
+            word_wake(&wal->syncer_word);
+            return;
+        }
+    }
+}
+
+static void sync_published(struct wal *wal)
+{
+    /* A failure is kept in the log, which tells it to whoever asks. */
+    if (wal_sync(wal, UINT64_MAX, UINT64_MAX) != HELIOS_OK)
+        return;
+}
+
+static void *syncer_run(void *arg)
+{
+    struct wal *wal = arg;
+    uint64_t regular = add_time(io_monotonic(wal->options.fs), wal->options.sync_interval);
+
+    while (!stopping(wal)) {
+        uint32_t word = atomic_load_explicit(&wal->syncer_word, memory_order_acquire);
+        uint64_t now = io_monotonic(wal->options.fs);
+        uint64_t soon = atomic_load_explicit(&wal->soon, memory_order_acquire);
+        uint64_t due = soon != 0 && soon < regular ? soon : regular;
+
+        if (now >= due && due != UINT64_MAX) {
+            atomic_exchange(&wal->soon, 0);
+            sync_published(wal);
+            regular = add_time(io_monotonic(wal->options.fs), wal->options.sync_interval);
+        } else if (!stopping(wal)) {
+            futex_wait(&wal->syncer_word, word, due == UINT64_MAX ? UINT64_MAX : due - now);
+        }
+    }
+    return NULL;
+}
+
+/* ---- both ---- */
+
+helios_status wal_background_start(struct wal *wal)
+{
+    helios_status status = thread_start(&wal->keeper, "helios-log", keeper_run, wal);
+
+    if (status != HELIOS_OK)
+        return status;
+    status = thread_start(&wal->syncer, "helios-sync", syncer_run, wal);
+    if (status == HELIOS_OK)
+        return HELIOS_OK;
+    atomic_store_explicit(&wal->stop, true, memory_order_release);
+    word_wake(&wal->keeper_word);
+    thread_join(wal->keeper);
+    return status;
+}
+
+void wal_background_stop(struct wal *wal)
+{
+    atomic_store_explicit(&wal->stop, true, memory_order_release);
+    word_wake(&wal->keeper_word);
+    word_wake(&wal->syncer_word);
+    thread_join(wal->keeper);
+    thread_join(wal->syncer);
+}

@@ -1,0 +1,233 @@
+/* reader.c - one segment from its file: by recovery, dump and verify, later the feed. Nothing is believed
+ * before its checksum: sizes come from headers that verified and stay within the file. */
+#include "wal/wal_internal.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include <inttypes.h>
+
+struct wal_reader {
+    struct io_file *file;
+    struct wal_segment_info info;
+    uint64_t limit;  /* records end here: the sealed end, the segment's, or the file's if that is earlier */
+    bool truncated;  /* limit is the file's */
+    uint64_t offset; /* of the next record; a multiple of 8 */
+    /* A window of the file. */
+    unsigned char *data;
+    uint64_t data_offset;
+    size_t data_size, data_capacity;
+};
+
+static helios_status reader_load(struct wal_reader *reader)
+{
+    unsigned char page[WAL_DATA];
+    uint64_t file_size;
+    size_t got;
+    helios_status status = io_read_some(reader->file, 0, page, sizeof(page), &got);
+
+    if (status == HELIOS_OK)
+        status = wal_info_decode(page, got, io_path(reader->file), &reader->info);
+    if (status == HELIOS_OK)
+        status = io_size(reader->file, &file_size);
+    if (status != HELIOS_OK)
+        return status;
+    reader->limit = reader->info.sealed ? reader->info.sealed_end : reader->info.size;
+    if (file_size < reader->limit) {
+        reader->limit = file_size / WAL_ALIGN * WAL_ALIGN;
+        reader->truncated = true;
+    }
+    reader->offset = WAL_DATA;
+    return HELIOS_OK;
+}
+
+helios_status wal_reader_open(struct io_fs *fs, const char *path, struct wal_reader **out)
+{
+    struct wal_reader *reader = mem_zalloc(sizeof(*reader));
+    helios_status status;
+
+    if (!reader)
+        return fail_no_memory(sizeof(*reader));
+    status = io_open(fs, path, IO_READ, &reader->file);
+    if (status == HELIOS_OK)
+        status = reader_load(reader);
+    if (status == HELIOS_OK) {
+        *out = reader;
+        reader = NULL;
+    }
+    wal_reader_close(reader);
+    return status;
+}
+
+void wal_reader_close(struct wal_reader *reader)
+{
+    if (!reader)
+        return;
+    io_close(reader->file);
+    mem_free(reader->data);
+    mem_free(reader);
+}
+
+const struct wal_segment_info *wal_reader_info(const struct wal_reader *reader)
+{
+    return &reader->info;
+}
+
+uint64_t wal_reader_offset(const struct wal_reader *reader)
+{
+    return reader->offset;
+}
+
+void wal_reader_seek(struct wal_reader *reader, uint64_t offset)
+{
+    uint64_t aligned = offset > reader->limit ? reader->limit : wal_round_up(offset, WAL_ALIGN);
+
+    reader->offset = aligned < WAL_DATA ? WAL_DATA : aligned;
+}
+
+/* Brings [offset, offset + size), which is within the limit, into the window. */
+static helios_status window_fill(struct wal_reader *reader, uint64_t offset, size_t size)
+{
+    uint64_t left = reader->limit - offset;
+    size_t want = size > WAL_CHUNK ? size : left < WAL_CHUNK ? (size_t)left : WAL_CHUNK;
+    helios_status status;
+
+    if (want > reader->data_capacity) {
+        unsigned char *data = mem_realloc(reader->data, want);
+
+        if (!data)
+            return fail_no_memory(want);
+        reader->data = data;
+        reader->data_capacity = want;
+    }
+    reader->data_size = 0; /* nothing valid while reading */
+    status = io_read(reader->file, offset, reader->data, want);
+    if (status != HELIOS_OK)
+        return status;
+    reader->data_offset = offset;
+    reader->data_size = want;
+    return HELIOS_OK;
+}
+
+static helios_status window_get(struct wal_reader *reader, uint64_t offset, size_t size,
+                                const unsigned char **out)
+{
+    if (offset < reader->data_offset || offset + size > reader->data_offset + reader->data_size) {
+        helios_status status = window_fill(reader, offset, size);
+
+        if (status != HELIOS_OK)
+            return status;
+    }
+    *out = reader->data + (offset - reader->data_offset);
+    return HELIOS_OK;
+}
+
+/* The body of a record whose header verified. */
+static helios_status body_get(struct wal_reader *reader, struct wal_record *record, uint64_t body_xxh3,
+                              bool *good)
+{
+    size_t size = record->body.size;
+    const unsigned char *at;
+    helios_status status;
+
+    *good = true;
+    if (record->type == WAL_VOID) {
+        record->body = slice_make("", 0);
+        return HELIOS_OK;
+    }
+    status = window_get(reader, reader->offset, WAL_RECORD_HEADER + size, &at);
+    if (status != HELIOS_OK)
+        return status;
+    record->body = slice_make(at + WAL_RECORD_HEADER, size);
+    *good = hash_bytes(record->body.data, size) == body_xxh3;
+    return HELIOS_OK;
+}
+
+/* The record at the offset: moves behind it, unless it is an END. */
+static helios_status record_get(struct wal_reader *reader, struct wal_record *out, enum wal_found *found)
+{
+    uint64_t at = reader->offset, number = reader->info.header.number, body_xxh3, size;
+    const unsigned char *header;
+    struct wal_record record;
+    bool good;
+    helios_status status = window_get(reader, at, WAL_RECORD_HEADER, &header);
+
+    *found = FOUND_HOLE;
+    if (status != HELIOS_OK)
+        return status;
+    switch (wal_header_decode(header, reader->info.header.salt, at, reader->limit - at, &record, &body_xxh3)) {
+    case WAL_NO_RECORD:
+        return HELIOS_OK;
+    case WAL_UNKNOWN:
+        return fail(HELIOS_UNSUPPORTED, "%s: record at %" PRIu64 ": type %d, flags 0x%x are not known",
+                    io_path(reader->file), at, (int)record.type, record.flags);
+    case WAL_VALID:
+        break;
+    }
+    size = wal_record_size(record.body.size);
+    status = body_get(reader, &record, body_xxh3, &good);
+    if (status != HELIOS_OK || !good)
+        return status;
+    record.at = wal_pos_make(number, at);
+    record.end = wal_pos_make(number, at + size);
+    *out = record;
+    *found = record.type == WAL_END ? FOUND_END : FOUND_RECORD;
+    if (*found == FOUND_RECORD)
+        reader->offset = at + size;
+    return HELIOS_OK;
+}
+
+helios_status wal_reader_step(struct wal_reader *reader, struct wal_record *record, enum wal_found *found)
+{
+    if (reader->limit - reader->offset >= WAL_RECORD_HEADER)
+        return record_get(reader, record, found);
+    /* A sealed segment ends at its seal and nowhere before. */
+    if (reader->truncated || (reader->info.sealed && reader->offset < reader->limit))
+        *found = FOUND_HOLE;
+    else
+        *found = FOUND_LIMIT;
+    return HELIOS_OK;
+}
+
+helios_status wal_reader_search(struct wal_reader *reader, struct wal_record *record, enum wal_found *found)
+{
+    const unsigned char *header;
+    helios_status status;
+
+    for (; reader->limit - reader->offset >= WAL_RECORD_HEADER; reader->offset += WAL_ALIGN) {
+        status = window_get(reader, reader->offset, WAL_RECORD_HEADER, &header);
+        if (status != HELIOS_OK)
+            return status;
+        if (!wal_header_plausible(header))
+            continue;
+        status = record_get(reader, record, found);
+        if (status != HELIOS_OK)
+            return status;
+        if (*found == FOUND_END)
+            reader->offset += WAL_RECORD_HEADER;
+        if (*found != FOUND_HOLE)
+            return HELIOS_OK;
+    }
+    *found = FOUND_LIMIT;
+    return HELIOS_OK;
+}
+
+helios_status wal_reader_next(struct wal_reader *reader, struct wal_record *record)
+{
+    enum wal_found found;
+    helios_status status = wal_reader_step(reader, record, &found);
+
+    if (status != HELIOS_OK || found == FOUND_RECORD)
+        return status;
+    if (found == FOUND_HOLE)
+        return fail_corrupt("%s: no record at %" PRIu64, io_path(reader->file), reader->offset);
+    return fail(HELIOS_NOT_FOUND, "%s: ends at %" PRIu64, io_path(reader->file), reader->offset);
+}
+
+helios_status wal_reader_scan(struct wal_reader *reader, struct wal_record *record)
+{
+    enum wal_found found;
+    helios_status status = wal_reader_search(reader, record, &found);
+
+    if (status != HELIOS_OK || found != FOUND_LIMIT)
+        return status;
+    return fail(HELIOS_NOT_FOUND, "%s: no record up to %" PRIu64, io_path(reader->file), reader->limit);
+}

@@ -1,0 +1,216 @@
+/* wal_internal.h - what the files of this room share.
+ *
+ * record.c and reader.c know bytes; segment.c makes files; chain.c finds which files are the log;
+ * recover.c walks them; open.c makes the log ready for writing; wal.c is the path of a commit; sync.c the
+ * shared fsync; background.c the two threads. */
+#ifndef HELIOS_WAL_WAL_INTERNAL_H
+#define HELIOS_WAL_WAL_INTERNAL_H
+#include "base/thread.h"
+#include "wal/wal.h"
+
+/* Offsets are 32 bits, sizes multiples of 4096. */
+#define WAL_SEGMENT_MAX UINT64_C(0xfffff000)
+#define WAL_RECORD_MAX (UINT64_C(1) << 31)
+#define WAL_NUMBER_MAX UINT64_C(0xfffffffe)
+enum {
+    WAL_PAGE = 4096,
+    WAL_FIRST_MIN = 64 * 1024,   /* bounds of the first segment of an open, which a caller waits for */
+    WAL_FIRST_MAX = 1024 * 1024,
+    WAL_PATH_MAX = 4096,
+    WAL_CHUNK = 256 * 1024,      /* of zeros written, of a segment read */
+};
+
+static inline uint64_t wal_round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+
+/* ---- record.c ---- */
+enum wal_verdict {
+    WAL_VALID,
+    WAL_NO_RECORD,
+    WAL_UNKNOWN, /* verifies, but of a type or with flags that this version does not know */
+};
+
+/* size: the whole record without the padding. */
+void wal_header_encode(unsigned char out[WAL_RECORD_HEADER], const struct wal_record *, uint32_t size,
+                       uint64_t body_xxh3, uint64_t salt, uint64_t offset);
+/* Could a record begin here? Cheap, for scanning. */
+bool wal_header_plausible(const unsigned char in[WAL_RECORD_HEADER]);
+/* room: bytes from here to the end of the segment. Fills all of record but body.data, at and end. */
+enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], uint64_t salt,
+                                   uint64_t offset, uint64_t room, struct wal_record *, uint64_t *body_xxh3);
+
+/* ---- segment.c: the first page, and files ---- */
+
+/* An open or retired segment. Holders: the list of its wal, and reservations in it until wal_publish has
+ * passed them. */
+struct wal_segment {
+    /* Constant once listed. */
+    uint64_t number, size, salt;
+    bool old;             /* from before this open: never written or recycled */
+    /* Keeper's, changed under mu; the sync leader reads `file` where durable has not passed it. */
+    struct io_file *file; /* NULL once sealed */
+    unsigned char *map;   /* NULL: pwrite */
+    bool sealed;          /* done with: synced, sealed, unmapped, closed */
+    bool linked;          /* shown to a checkpoint as sealed: another name may share its bytes */
+    struct wal_segment *next;
+    /* Set when the last reservation has left, by wal_reserve: last, then end (release). */
+    helios_seq last;
+    _Atomic uint64_t end; /* 0: in use */
+};
+
+/* The first page of a segment: header and link, no seal. */
+void wal_info_encode(const struct wal_segment_info *, unsigned char page[WAL_DATA]);
+/* HELIOS_CORRUPT, HELIOS_UNSUPPORTED. A seal that does not verify is none. */
+helios_status wal_info_decode(const unsigned char *page, size_t size, const char *path,
+                              struct wal_segment_info *) CHECKED;
+void wal_seal_encode(unsigned char out[64], uint64_t salt, uint64_t end, helios_seq last, uint64_t time);
+void wal_temporary_path(const char *directory, uint64_t number, char *out, size_t size);
+
+/* A new file id and, from the rest of info, the salt. */
+helios_status wal_info_new(struct io_fs *, struct wal_segment_info *) CHECKED;
+helios_status wal_write_zeros(struct io_file *, uint64_t from, uint64_t to) CHECKED;
+/* The temporary file has its full size and content but the first page: writes that, syncs, gives it its
+ * name, opens and maps it. The caller syncs the directory before use. file is consumed. On failure no file
+ * of it is left, if that can be had. */
+helios_status wal_segment_finish(const struct wal_options *, const struct wal_segment_info *,
+                                 struct io_file *file, struct wal_segment **) CHECKED;
+/* Unmaps, closes, frees; the file stays. NULL is fine. */
+void wal_segment_free(struct wal_segment *);
+
+/* ---- reader.c ---- */
+enum wal_found {
+    FOUND_RECORD, /* COMMIT, INGEST or VOID; the offset is behind it */
+    FOUND_END,    /* an END record; the offset is at it */
+    FOUND_LIMIT,  /* no room for a record, or the sealed end */
+    FOUND_HOLE,   /* nothing that verifies */
+};
+/* Statuses are of reading only: HELIOS_IO, HELIOS_NO_MEMORY; HELIOS_UNSUPPORTED for an unknown record. */
+helios_status wal_reader_step(struct wal_reader *, struct wal_record *, enum wal_found *) CHECKED;
+/* As wal_reader_scan, without a sentence: found is FOUND_RECORD, FOUND_END (the offset behind it) or
+ * FOUND_LIMIT for none. */
+helios_status wal_reader_search(struct wal_reader *, struct wal_record *, enum wal_found *) CHECKED;
+
+/* ---- chain.c: which files are the log ---- */
+struct wal_name {
+    uint64_t number;
+    bool temporary;
+};
+
+struct wal_link {
+    struct wal_segment_info info;
+    bool gap; /* salvage: it, or what should stand before it, is missing or damaged */
+};
+
+struct wal_chain {
+    struct wal_name *names; /* every file of ours, by number */
+    size_t name_count, name_capacity;
+    uint64_t last;          /* highest number in any name */
+    struct wal_link *links; /* oldest first */
+    size_t count;
+};
+
+/* The segments from the floor on, by the predecessors that they name, from the highest one down. */
+helios_status wal_chain_load(const struct wal_options *, uint64_t floor, bool salvage, struct wal_chain *) CHECKED;
+void wal_chain_release(struct wal_chain *);
+
+/* A walk over the records of a chain. */
+struct wal_walk {
+    const struct wal_options *options;
+    const struct wal_chain *chain;
+    size_t index;
+    struct wal_reader *reader;
+    helios_seq expected; /* a record numbered below is stale, no record */
+    wal_pos gap_at;      /* where it passed the first gap; 0: none */
+};
+enum walk_found {
+    WALK_RECORD,
+    WALK_HOLE, /* what stands at wal_walk_at is no record */
+    WALK_END,  /* orderly end of the last segment */
+    WALK_LOST, /* an END record, which is written only when the next segment is there for good: it is not */
+};
+/* at: in a segment of the chain. */
+helios_status wal_walk_open(struct wal_walk *, const struct wal_options *, const struct wal_chain *,
+                            wal_pos at, helios_seq expected) CHECKED;
+void wal_walk_close(struct wal_walk *);
+wal_pos wal_walk_at(const struct wal_walk *);
+helios_status wal_walk_next(struct wal_walk *, struct wal_record *, enum walk_found *) CHECKED;
+/* Any valid record at or behind the walk, END records too: WALK_RECORD or WALK_END. */
+helios_status wal_walk_skip(struct wal_walk *, struct wal_record *, enum walk_found *) CHECKED;
+
+/* ---- the open log ---- */
+struct wal_point { _Atomic wal_pos pos; _Atomic helios_seq last; };
+
+/* Threads waiting for one fsync. */
+struct sync_batch {
+    _Atomic uint32_t word; /* changes when they should look again */
+    uint32_t waiters;      /* guarded by sync_mu */
+};
+
+/* Lock order: sync_mu and mu are never held together. */
+struct wal {
+    /* Constant after open. */
+    struct wal_options options; /* directory is ours */
+    pthread_t keeper, syncer;
+
+    /* Guarded by the caller's reservation lock; `at` and `limit` are also looked at without. */
+    struct wal_segment *active __attribute__((aligned(64)));
+    _Atomic wal_pos at;        /* of the next record */
+    _Atomic wal_pos limit;     /* end of the active segment */
+    _Atomic uint64_t passed;   /* record bytes in segments that were left, less the start of the active */
+
+    /* The next segment: stored by the keeper (release), taken by wal_reserve or back by the keeper
+     * (exchange). room is a hint that may be stale; it is lowered before and raised after. */
+    _Atomic(struct wal_segment *) prepared __attribute__((aligned(64)));
+    _Atomic uint64_t prepared_room;
+
+    /* Written by publishers, in order: point[turn & 1] is the newest; the other is being written. */
+    struct wal_point point[2] __attribute__((aligned(64)));
+    _Atomic uint64_t turn;
+
+    /* Written by the sync leader, durable last (release). */
+    _Atomic wal_pos durable __attribute__((aligned(64)));
+    _Atomic helios_seq durable_seq;
+    _Atomic bool failed;       /* release, after error is set; the error never changes again */
+    struct error_note error;
+
+    struct mutex sync_mu __attribute__((aligned(64)));
+    bool sync_running;         /* somebody leads, or was named leader */
+    uint64_t sync_round;       /* of the running one; its waiters are in batch[round & 1] */
+    wal_pos sync_covers;       /* what the running one will make durable */
+    struct sync_batch batch[2];
+    _Atomic uint32_t sync_handed; /* 1: a leader is wanted; whoever exchanges it for 0 is it */
+
+    /* Guarded by mu: the list and what is asked of the keeper. */
+    struct mutex mu __attribute__((aligned(64)));
+    struct condition prepared_changed; /* an attempt ended, or the log failed */
+    struct wal_segment *first, *last;  /* by number; the prepared one is the last */
+    struct wal_segment *spare;         /* released, for reuse */
+    uint32_t spare_count;
+    uint32_t holds;            /* wal_each_segment calls in progress */
+    uint64_t want;             /* room asked of the next segment; 0: any */
+    uint64_t attempts;         /* to prepare, ended */
+    bool attempting;
+    struct error_note attempt; /* how the last one ended */
+    uint64_t next_number, next_size;
+
+    _Atomic uint64_t bytes;    /* on disk */
+    _Atomic uint64_t floor;
+    _Atomic bool stop;
+    _Atomic uint32_t keeper_word, syncer_word; /* change to wake them */
+    _Atomic uint64_t soon;     /* monotonic time by which to sync; 0: not asked */
+};
+
+/* wal.c */
+void wal_fail(struct wal *, helios_status); /* keeps this thread's sentence as the final error */
+struct wal_reading { wal_pos pos; helios_seq last; };
+struct wal_reading wal_point_read(const struct wal *);
+void wal_point_set(struct wal *, wal_pos, helios_seq last);
+/* The next reservation is at offset of segment. */
+void wal_active_set(struct wal *, struct wal_segment *, uint64_t offset);
+/* background.c */
+helios_status wal_background_start(struct wal *) CHECKED;
+void wal_background_stop(struct wal *);
+void wal_keeper_wake(struct wal *);
+void wal_keeper_seal(struct wal *); /* seals what durable has passed */
+helios_status wal_seal(struct wal *, struct wal_segment *, uint64_t end, helios_seq last, bool sync) CHECKED;
+
+#endif
