@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <inttypes.h>
 
+enum { PROGRESS_INTERVAL = 100000 /* us between reports of a manual compaction */ };
+
 static helios_status check_db(helios_db *db)
 {
     return db ? HELIOS_OK : fail(HELIOS_INVALID, "no database was given");
@@ -106,10 +108,30 @@ static helios_status trouble_locked(struct helios_db *db)
     return HELIOS_OK;
 }
 
-/* Steps of a manual compaction, one after the other, until nothing in the range is left to do. */
-static helios_status compact_range_locked(struct helios_db *db, helios_slice from, helios_slice to)
+/* A manual compaction: what it was asked, and how far it is. */
+struct manual {
+    const helios_compact_options *options;
+    struct compact_range range;
+    uint64_t before, total; /* bytes read by compactions when it began; that it will read, about */
+};
+
+/* Tells how far it is; false: the caller wants no more. Lets go of state_mu for the call-back. */
+static bool tell_progress_locked(struct helios_db *db, const struct manual *m)
 {
-    const struct compact_range range = {from, to, atomic_load(&db->visible), db->next_file};
+    uint64_t done = atomic_load(&db->progress.bytes_read) - m->before;
+    bool more;
+
+    if (!m->options->progress)
+        return true;
+    mutex_unlock(&db->state_mu);
+    more = m->options->progress(m->options->arg, done < m->total ? done : m->total, m->total);
+    mutex_lock(&db->state_mu);
+    return more;
+}
+
+/* Steps, one after the other, until nothing in the range is left to do. */
+static helios_status compact_range_locked(struct helios_db *db, const struct manual *m)
+{
     helios_status status = HELIOS_OK;
     bool done = false;
 
@@ -121,36 +143,58 @@ static helios_status compact_range_locked(struct helios_db *db, helios_slice fro
         if (status != HELIOS_OK)
             break;
         compact_tree_of(db, db->version, &tree);
-        tree.horizon = atomic_load(&db->horizon);
-        status = compact_pick_range(&tree, &range, &pick, &done);
+        status = compact_pick_range(&tree, &m->range, &pick, &done);
         if (status == HELIOS_OK && pick && db->running_count < RUNNING_MAX)
             status = compaction_start_locked(db, pick);
         else
             compact_pick_free(pick);
-        if (status == HELIOS_OK && !done)
-            condition_wait_for(&db->state_changed, &db->state_mu, 1000000);
+        if (status == HELIOS_OK && !done) {
+            condition_wait_for(&db->state_changed, &db->state_mu, PROGRESS_INTERVAL);
+            if (!tell_progress_locked(db, m))
+                return fail(HELIOS_BUSY, "the compaction was cancelled; what was done stays");
+        }
     }
     return status;
 }
 
-helios_status helios_compact(helios_db *db, helios_slice from, helios_slice to)
-{
-    struct layered lower = {0}, upper = {0};
-    helios_status status = helios_flush(db);
+static const helios_compact_options default_compact = HELIOS_COMPACT_OPTIONS_INIT;
 
-    if (status == HELIOS_OK && from.data)
-        status = layered_init(&lower, 0, SPACE_USER, from);
-    if (status == HELIOS_OK && to.data)
-        status = layered_init(&upper, 0, SPACE_USER, to);
+helios_status helios_compact_range(helios_db *db, const helios_compact_options *given)
+{
+    helios_compact_options options;
+    struct layered lower = {0}, upper = {0};
+    struct manual m = {.options = &options};
+    helios_status status = options_copy(given, given ? given->size : 0, &default_compact, sizeof(options), &options,
+                                        "helios_compact_options");
+
+    if (status == HELIOS_OK)
+        status = helios_flush(db);
+    if (status == HELIOS_OK && options.from.data)
+        status = layered_init(&lower, 0, SPACE_USER, options.from);
+    if (status == HELIOS_OK && options.to.data)
+        status = layered_init(&upper, 0, SPACE_USER, options.to);
+    if (status == HELIOS_OK)
+        status = helios_approximate_size(db, 0, options.from, options.to, &m.total);
     if (status == HELIOS_OK) {
         horizon_move(db);
         mutex_lock(&db->state_mu);
-        status = compact_range_locked(db, lower.key, upper.key);
+        m.range = (struct compact_range){lower.key, upper.key, atomic_load(&db->visible), db->next_file};
+        m.before = atomic_load(&db->progress.bytes_read);
+        status = compact_range_locked(db, &m);
         mutex_unlock(&db->state_mu);
     }
     layered_release(&lower);
     layered_release(&upper);
     return status;
+}
+
+helios_status helios_compact(helios_db *db, helios_slice from, helios_slice to)
+{
+    helios_compact_options options = HELIOS_COMPACT_OPTIONS_INIT;
+
+    options.from = from;
+    options.to = to;
+    return helios_compact_range(db, &options);
 }
 
 /* ---- sizes ---- */
