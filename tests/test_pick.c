@@ -632,9 +632,43 @@ static void test_drop_and_split(void)
     world_free(w);
 }
 
+/* A key whose versions lie in three neighbouring files takes all three along, from either side. */
+static void test_split_key(void)
+{
+    static const struct item items[] = {
+        {1, 90, false}, {2, 80, false}, {2, 70, false}, {2, 60, false}, {2, 50, false}, {3, 40, false}, {9, 30, false},
+    };
+    struct compact_tree tree;
+    struct world *w = world_new(5);
+    struct table_file **copy;
+    struct compact_pick *pick;
+
+    insert_sorted(w, COMPACT_LAST_LEVEL - 1, file_new(w, items, 2));
+    for (size_t i = 2; i < 6; i += 2)
+        insert_file(w, COMPACT_LAST_LEVEL - 1, i / 2, file_new(w, items + i, 2));
+    insert_file(w, COMPACT_LAST_LEVEL - 1, 3, file_new(w, items + 6, 1));
+    insert_file(w, COMPACT_LAST_LEVEL, 0, file_new(w, &(struct item){2, 10, false}, 1));
+    check_levels(w);
+    for (size_t i = 0; i < 3; i++) {
+        struct compact_range range = {w->files[COMPACT_LAST_LEVEL - 1][i]->smallest, {0}, 100, 100};
+        bool done;
+
+        copy = snapshot(w, &tree);
+        range.to = w->files[COMPACT_LAST_LEVEL - 1][3]->smallest;
+        tree.target_file_bytes = 1; /* no more than must be */
+        assert(compact_pick_range(&tree, &range, &pick, &done) == HELIOS_OK && pick && !done);
+        assert(pick->input_count == 3 && pick->overlap_count == 1 && pick->bottommost);
+        check_pick(w, pick);
+        compact_pick_free(pick);
+        mem_free(copy);
+    }
+    world_free(w);
+}
+
 int main(void)
 {
     test_targets();
+    test_split_key();
     test_drop_and_split();
     for (uint64_t seed = 1; seed <= 3; seed++) {
         test_life(seed, false, false, 200);
