@@ -65,7 +65,7 @@ void compact_tree_of(struct helios_db *db, struct version *version, struct compa
     *tree = (struct compact_tree){
         .memtable_bytes = db->options.memtable_bytes,
         .target_file_bytes = db->target_bytes,
-        .horizon = atomic_load(&db->horizon),
+        .horizon = db->options.history_retention == 0 ? atomic_load(&db->visible) : atomic_load(&db->horizon),
         .limit_seq = l0_limit(atomic_load(&db->view)),
         .running = db->running,
         .running_count = db->running_count,

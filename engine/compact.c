@@ -224,7 +224,8 @@ static helios_status install(struct compaction *c)
     for (size_t i = 0; pick->trivial_move && i < pick->input_count; i++)
         changes[n++] = (struct version_change){table_file_ref(pick->inputs[i]), (uint32_t)pick->output_level, false};
     for (size_t i = 0; i < c->part_count && status == HELIOS_OK; i++) {
-        status = changes_add_results(db, &c->parts[i].result, (uint32_t)pick->output_level, 0, changes + n);
+        status = changes_add_results(db, &c->parts[i].result, (uint32_t)pick->output_level,
+                                     c->rules.rules.horizon, changes + n);
         if (status == HELIOS_OK)
             n += c->parts[i].result.count;
     }

@@ -258,9 +258,10 @@ helios_status tree_install_logged(struct helios_db *, const struct version_chang
 /* The last edit of a clean close. */
 helios_status tree_mark_clean(struct helios_db *, wal_pos end) CHECKED;
 uint64_t file_number_take(void *db); /* any db; the type fits compact_job.next_number */
-/* Fills a change list with the results of a job at a level; files are new references. */
+/* Fills a change list with the results of a job at a level; files are new references. collected: the
+ * horizon of the job's rules. */
 helios_status changes_add_results(struct helios_db *, const struct compact_result *, uint32_t level,
-                                  helios_seq override_seq, struct version_change *out) CHECKED;
+                                  helios_seq collected, struct version_change *out) CHECKED;
 
 /* ---- recovery.c, open.c ---- */
 /* Replays the log from the manifest's floor into memtables and tables. */

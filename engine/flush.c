@@ -31,7 +31,8 @@ static struct mem_slot *oldest_closed(struct helios_db *db)
     return slot;
 }
 
-static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result)
+static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
+                                  helios_seq *collected)
 {
     const struct table_writer_options writer = {
         .block_bytes = db->options.block_bytes,
@@ -60,6 +61,7 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
     mutex_unlock(&db->state_mu);
     status = job_rules_init(db, &rules);
     if (status == HELIOS_OK) {
+        *collected = rules.rules.horizon;
         rules.rules.may_hold_older = tree_may_hold;
         rules.rules.may_hold_older_arg = version;
         status = memtable_cursor_new(slot->memtable, CURSOR_ALL, &job.input);
@@ -72,7 +74,8 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
     return status;
 }
 
-static helios_status install_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result)
+static helios_status install_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
+                                    helios_seq collected)
 {
     struct version_change *changes = mem_array(result->count + 1, sizeof(*changes));
     helios_status status;
@@ -81,7 +84,7 @@ static helios_status install_tables(struct helios_db *db, struct mem_slot *slot,
         return fail_no_memory(result->count * sizeof(*changes));
     status = io_sync_directory(db->fs, db->sst_directory);
     if (status == HELIOS_OK)
-        status = changes_add_results(db, result, 0, 0, changes);
+        status = changes_add_results(db, result, 0, collected, changes);
     if (status == HELIOS_OK) {
         status = tree_install(db, changes, result->count, slot);
         for (size_t i = 0; i < result->count; i++) {
@@ -99,15 +102,16 @@ helios_status flush_oldest(struct helios_db *db)
     struct mem_slot *slot = oldest_closed(db);
     struct compact_result result = {0};
     uint64_t began = io_monotonic(db->fs);
+    helios_seq collected = 0;
     helios_status status;
 
     if (!slot)
         return HELIOS_OK;
     status = publish_wait(db, slot->last);
     if (status == HELIOS_OK)
-        status = write_tables(db, slot, &result);
+        status = write_tables(db, slot, &result, &collected);
     if (status == HELIOS_OK) {
-        status = install_tables(db, slot, &result);
+        status = install_tables(db, slot, &result, collected);
         if (status != HELIOS_OK)
             compact_result_discard(&result, &db->home);
         else

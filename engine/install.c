@@ -17,22 +17,20 @@ uint64_t file_number_take(void *arg)
 }
 
 helios_status changes_add_results(struct helios_db *db, const struct compact_result *result, uint32_t level,
-                                  helios_seq override_seq, struct version_change *out)
+                                  helios_seq collected, struct version_change *out)
 {
     for (size_t i = 0; i < result->count; i++) {
         const struct table_result *table = &result->tables[i];
-        struct table_properties properties = table->properties;
         helios_status status;
 
-        if (override_seq)
-            properties.seq_min = properties.seq_max = override_seq;
-        status = table_file_new(&db->home, table->number, table->size, override_seq, table->smallest,
-                                table->largest, table->largest_exclusive, &properties, &out[i].file);
+        status = table_file_new(&db->home, table->number, table->size, 0, table->smallest, table->largest,
+                                table->largest_exclusive, &table->properties, &out[i].file);
         if (status != HELIOS_OK) {
             while (i-- > 0)
                 table_file_unref(out[i].file);
             return status;
         }
+        out[i].file->collected = collected;
         out[i].level = level;
         out[i].remove = false;
     }

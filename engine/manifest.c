@@ -24,7 +24,7 @@ enum {
 /* Fields of a body. Zero is none. */
 enum { FIELD_SNAPSHOT = 1, FIELD_STATE = 2, FIELD_ADD = 3, FIELD_REMOVE = 4, FIELD_LOST = 5 };
 
-enum { STATE_FIELDS = 13, PROPERTY_FIELDS = 17 };
+enum { STATE_FIELDS = 13, PROPERTY_FIELDS = 17, ADD_FIELDS = 6 };
 
 struct manifest {
     struct io_fs *fs;
@@ -125,8 +125,9 @@ static helios_status put_state(helios_buf *body, const struct manifest_state *st
 static helios_status put_file(helios_buf *body, uint32_t level, const struct table_file *file)
 {
     uint64_t properties[PROPERTY_FIELDS];
-    const uint64_t head[5] = {level, file->number, file->size, file->override_seq, file->largest_exclusive};
-    helios_status status = put_numbers(body, FIELD_ADD, head, 5);
+    const uint64_t head[ADD_FIELDS] = {level, file->number, file->size, file->override_seq,
+                                       file->largest_exclusive, file->collected};
+    helios_status status = put_numbers(body, FIELD_ADD, head, ADD_FIELDS);
 
     properties_to_numbers(&file->properties, properties);
     if (status == HELIOS_OK)
@@ -422,7 +423,7 @@ static size_t field_numbers(unsigned char tag)
 {
     switch (tag) {
     case FIELD_STATE: return STATE_FIELDS;
-    case FIELD_ADD: return 5;
+    case FIELD_ADD: return ADD_FIELDS;
     case FIELD_REMOVE:
     case FIELD_LOST: return 2;
     default: return 0;
@@ -491,9 +492,11 @@ static helios_status loading_add(struct loading *l, const struct field *f)
     }
     status = table_file_new(l->home, f->numbers[1], f->numbers[2], f->numbers[3], f->smallest, f->largest,
                             f->numbers[4] != 0, &f->properties, &file);
-    if (status == HELIOS_OK)
-        l->files[level][l->counts[level]++] = file;
-    return status;
+    if (status != HELIOS_OK)
+        return status;
+    file->collected = f->numbers[5];
+    l->files[level][l->counts[level]++] = file;
+    return HELIOS_OK;
 }
 
 static helios_status loading_remove(struct loading *l, const struct field *f)
