@@ -1,5 +1,5 @@
-/* micro_memtable.c - what the memtable does a second, alone: inserts in random and in ascending order, look-ups
- * that hit and that miss, a scan. Keys are 16 decimal digits behind a layer, values 100 bytes.
+/* micro_memtable.c - what the memtable does a second, alone: inserts in random and in ascending order,
+ * look-ups that hit and that miss, a scan. Keys are 16 decimal digits behind a layer, values 100 bytes.
  * Usage: micro_memtable [entries [rounds]] */
 #include "base/hash.h"
 #include "base/mem.h"
@@ -71,7 +71,8 @@ static void report(const char *what, uint64_t count, double began)
 {
     double seconds = now() - began;
 
-    printf("  %-34s %7.3f M/s  %6.0f ns\n", what, (double)count / seconds / 1e6, seconds / (double)count * 1e9);
+    printf("  %-34s %7.3f M/s  %6.0f ns\n", what, (double)count / seconds / 1e6,
+           seconds / (double)count * 1e9);
 }
 
 static void fill(struct memtable *m, const struct keys *keys, struct memtable_hint *hint, const char *what)
@@ -80,7 +81,8 @@ static void fill(struct memtable *m, const struct keys *keys, struct memtable_hi
     double began = now();
 
     for (uint64_t i = 0; i < keys->count; i++) {
-        struct memtable_node *node = memtable_prepare(m, key_of(keys, i), slice_make(value, VALUE_SIZE), KIND_VALUE);
+        struct memtable_node *node =
+            memtable_prepare(m, key_of(keys, i), slice_make(value, VALUE_SIZE), KIND_VALUE);
 
         if (!node)
             exit(1);

@@ -1,15 +1,24 @@
 /* cursor.c - the walk over a memtable. At a read point only the newest version at or below it of each
- * key is shown. There are no links back: a step back is a search for what stands before. */
+ * key is shown.
+ *
+ * The cursor sorts one leaf at a time into an array of its own. What is inserted behind its back into that
+ * leaf it does not see: at a read point nothing of it counts, as all up to there was linked before. */
 #include "memtable/memtable_internal.h"
 #include "base/mem.h"
 
-enum { SKIPS_MAX = 8 }; /* versions passed one by one before a search is cheaper */
+enum {
+    SKIPS_MAX = 8,   /* versions passed one by one before a search is cheaper */
+    FETCH_AHEAD = 6, /* entries: they lie anywhere in the mapping */
+};
 
 struct memtable_cursor {
     struct cursor base;
     struct memtable *memtable;
     helios_seq read_point;
-    uint64_t at; /* the link to the current node; while valid */
+    /* Where it stands: on links[at], or nowhere when at == count. */
+    struct span span;
+    unsigned at, count;
+    uint64_t links[LEAF_SLOTS];
 };
 
 static struct memtable_cursor *cursor_of(struct cursor *c)
@@ -21,142 +30,228 @@ static bool all_versions(const struct memtable_cursor *mc)
 {
     return mc->read_point == CURSOR_ALL;
 }
-
-/* Every tag is above zero, so (key, 0) stands behind all versions of the key. */
-static uint64_t seek_link(const struct memtable *m, helios_slice key, uint64_t tag, uint64_t *before)
+static bool stands(const struct memtable_cursor *mc)
 {
-    struct target target = target_make(m, key, tag);
-
-    return memtable_search(m, &target, before);
+    return mc->at < mc->count;
 }
 
-static uint64_t newest_tag(const struct memtable_cursor *mc)
+static const struct memtable_node *here(const struct memtable_cursor *mc)
 {
-    return mc->read_point < SEQ_MAX ? tag_at(mc->read_point) : TAG_MAX;
+    return node_at(mc->memtable, mc->links[mc->at]);
 }
 
-/* Stands on the node, or nowhere at the end of the list. The next one is fetched ahead of its use. */
-static void cursor_set(struct memtable_cursor *mc, uint64_t link)
+static bool has_key(const struct memtable_node *node, helios_slice key)
+{
+    return slice_equal(node_key(node), key);
+}
+
+static bool is_visible(const struct memtable_cursor *mc, const struct memtable_node *node)
+{
+    return tag_seq(node->tag) <= mc->read_point;
+}
+
+static void enter_span(struct memtable_cursor *mc, struct span span)
+{
+    mc->span = span;
+    mc->count = index_sort(mc->memtable, &span, mc->links, NULL);
+    mc->at = 0;
+    for (unsigned i = 0; i < FETCH_AHEAD && i < mc->count; i++)
+        __builtin_prefetch(node_at(mc->memtable, mc->links[i]));
+}
+
+/* Off the end of a leaf, to the first entry of the next. Only the head's leaf can be empty. */
+static void cross_forward(struct memtable_cursor *mc)
+{
+    if (!stands(mc) && !link_is_end(mc->span.next))
+        enter_span(mc, index_span(mc->memtable, mc->span.next));
+}
+
+static void step_forward(struct memtable_cursor *mc)
+{
+    mc->at++;
+    if (mc->at + FETCH_AHEAD < mc->count)
+        __builtin_prefetch(node_at(mc->memtable, mc->links[mc->at + FETCH_AHEAD]));
+    cross_forward(mc);
+}
+
+/* At the start of a leaf a search leads to the one before: no entry with this key lies between the separator
+ * and its tag plus one. */
+static void step_back(struct memtable_cursor *mc)
+{
+    const struct memtable *m = mc->memtable;
+    struct target t;
+
+    if (mc->at > 0) {
+        mc->at--;
+        return;
+    }
+    if (link_is_end(mc->span.stand)) {
+        mc->count = 0;
+        return;
+    }
+    t = target_of(m, stand_at(m, mc->span.stand)->separator);
+    t.tag++;
+    enter_span(mc, index_find(m, &t));
+    mc->at = mc->count ? mc->count - 1 : 0;
+}
+
+/* On the first entry of its leaf at or after the target; at the leaf's end when there is none. */
+static void enter_at(struct memtable_cursor *mc, helios_slice key, uint64_t tag)
+{
+    struct target t = target_make(mc->memtable, key, tag);
+    unsigned low = 0, high;
+
+    enter_span(mc, index_find(mc->memtable, &t));
+    high = mc->count;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+
+        if (entry_compare(mc->memtable, mc->links[middle], &t) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    mc->at = low;
+}
+
+static void seek_from(struct memtable_cursor *mc, helios_slice key, uint64_t tag)
+{
+    enter_at(mc, key, tag);
+    cross_forward(mc);
+}
+
+static void seek_before(struct memtable_cursor *mc, helios_slice key, uint64_t tag)
+{
+    enter_at(mc, key, tag);
+    step_back(mc);
+}
+
+/* Shows where it stands. */
+static void show(struct memtable_cursor *mc)
 {
     const struct memtable_node *node;
 
-    mc->base.valid = !link_is_end(link);
+    mc->base.valid = stands(mc);
     if (!mc->base.valid)
         return;
-    mc->at = link;
-    node = node_at(mc->memtable, link);
+    node = here(mc);
     mc->base.key = node_key(node);
     mc->base.tag = node->tag;
     mc->base.value = node_value(node);
-    __builtin_prefetch(node_at(mc->memtable, node_next(mc->memtable, link, 0)));
 }
 
-/* From a node on that is the newest of its key that counts: the first one at or below the read point. */
-static uint64_t visible_from(const struct memtable_cursor *mc, uint64_t link)
+/* From the first entry of a key that counts on: to the first one at or below the read point. */
+static void settle_forward(struct memtable_cursor *mc)
 {
-    const struct memtable *m = mc->memtable;
-    uint64_t before;
-
-    for (unsigned skips = 1; !link_is_end(link) && tag_seq(node_at(m, link)->tag) > mc->read_point; skips++) {
+    for (unsigned skips = 1; stands(mc) && !is_visible(mc, here(mc)); skips++) {
         if (skips % SKIPS_MAX == 0)
-            link = seek_link(m, node_key(node_at(m, link)), newest_tag(mc), &before);
+            seek_from(mc, node_key(here(mc)), tag_newest(mc->read_point));
         else
-            link = node_next(m, link, 0);
+            step_forward(mc);
     }
-    return link;
+    show(mc);
 }
 
-/* The first node of the key after this one's. */
-static uint64_t next_key(const struct memtable *m, uint64_t link)
+/* From any version of a key to the last entry of the key before. */
+static void leave_back(struct memtable_cursor *mc, helios_slice key)
 {
-    helios_slice key = node_key(node_at(m, link));
-    uint64_t next = link, before;
-
-    for (unsigned skips = 0; skips < SKIPS_MAX; skips++) {
-        next = node_next(m, next, 0);
-        if (link_is_end(next) || link_bits(next) != link_bits(link) || !slice_equal(node_key(node_at(m, next)), key))
-            return next;
+    for (unsigned skips = 0; stands(mc) && has_key(here(mc), key); skips++) {
+        if (skips == SKIPS_MAX)
+            seek_before(mc, key, TAG_MAX);
+        else
+            step_back(mc);
     }
-    return seek_link(m, key, 0, &before);
 }
 
-/* Stands on what the cursor shows of this node's key, or of the last key before it that shows anything.
- * The link is that of a key's oldest version, or the head's. */
-static void settle_back(struct memtable_cursor *mc, uint64_t link)
+/* From the oldest version of a key, which is visible, to the newest that is. */
+static void climb_versions(struct memtable_cursor *mc)
 {
-    const struct memtable *m = mc->memtable;
-    uint64_t before = link, found;
+    helios_slice key = node_key(here(mc));
 
-    while (!all_versions(mc) && !link_is_end(link)) {
-        helios_slice key = node_key(node_at(m, link));
+    for (unsigned skips = 0; mc->at > 0 && skips < SKIPS_MAX; skips++, mc->at--) {
+        const struct memtable_node *newer = node_at(mc->memtable, mc->links[mc->at - 1]);
 
-        found = seek_link(m, key, newest_tag(mc), &before);
-        if (!link_is_end(found) && slice_equal(node_key(node_at(m, found)), key)) {
-            link = found;
-            break;
-        }
-        /* The key has nothing old enough: `before` may be a version of it that is too new. */
-        seek_link(m, key, TAG_MAX, &before);
-        link = before;
+        if (!has_key(newer, key) || !is_visible(mc, newer))
+            return;
     }
-    cursor_set(mc, link);
+    seek_from(mc, key, tag_newest(mc->read_point));
+}
+
+/* From the oldest version of a key: to what is shown of it, or of the last key before it that shows anything.
+ */
+static void settle_back(struct memtable_cursor *mc)
+{
+    if (!all_versions(mc)) {
+        while (stands(mc) && !is_visible(mc, here(mc)))
+            leave_back(mc, node_key(here(mc)));
+        if (stands(mc))
+            climb_versions(mc);
+    }
+    show(mc);
 }
 
 static void memtable_cursor_first(struct cursor *c)
 {
     struct memtable_cursor *mc = cursor_of(c);
 
-    cursor_set(mc, visible_from(mc, node_next(mc->memtable, 0, 0)));
+    enter_span(mc, index_first(mc->memtable));
+    cross_forward(mc);
+    settle_forward(mc);
 }
 
 static void memtable_cursor_last(struct cursor *c)
 {
     struct memtable_cursor *mc = cursor_of(c);
-    uint64_t at = 0, next;
 
-    for (unsigned level = MEMTABLE_HEIGHT_MAX; level-- > 0;) {
-        while (next = node_next(mc->memtable, at, level), !link_is_end(next))
-            at = next;
-    }
-    settle_back(mc, at);
+    enter_span(mc, index_last(mc->memtable));
+    mc->at = mc->count;
+    step_back(mc);
+    settle_back(mc);
 }
 
 static void memtable_cursor_seek(struct cursor *c, helios_slice key, uint64_t tag)
 {
     struct memtable_cursor *mc = cursor_of(c);
-    uint64_t before;
 
-    cursor_set(mc, visible_from(mc, seek_link(mc->memtable, key, all_versions(mc) ? tag : newest_tag(mc), &before)));
+    seek_from(mc, key, all_versions(mc) ? tag : tag_newest(mc->read_point));
+    settle_forward(mc);
 }
 
+/* Every tag is above zero, so (key, 0) stands behind all versions of the key. */
 static void memtable_cursor_seek_for_prev(struct cursor *c, helios_slice key)
 {
     struct memtable_cursor *mc = cursor_of(c);
-    uint64_t before;
 
-    seek_link(mc->memtable, key, 0, &before);
-    settle_back(mc, before);
+    seek_before(mc, key, 0);
+    settle_back(mc);
 }
 
 static void memtable_cursor_next(struct cursor *c)
 {
     struct memtable_cursor *mc = cursor_of(c);
+    unsigned skips = 0;
 
     assert(c->valid);
-    if (all_versions(mc))
-        cursor_set(mc, node_next(mc->memtable, mc->at, 0));
-    else
-        cursor_set(mc, visible_from(mc, next_key(mc->memtable, mc->at)));
+    step_forward(mc);
+    for (; !all_versions(mc) && stands(mc) && has_key(here(mc), c->key); skips++) {
+        if (skips == SKIPS_MAX)
+            seek_from(mc, c->key, 0);
+        else
+            step_forward(mc);
+    }
+    settle_forward(mc);
 }
 
 static void memtable_cursor_prev(struct cursor *c)
 {
     struct memtable_cursor *mc = cursor_of(c);
-    uint64_t before;
 
     assert(c->valid);
-    seek_link(mc->memtable, c->key, all_versions(mc) ? c->tag : TAG_MAX, &before);
-    settle_back(mc, before);
+    if (all_versions(mc))
+        step_back(mc);
+    else
+        leave_back(mc, c->key);
+    settle_back(mc);
 }
 
 /* Never called: nothing is left on disk. */

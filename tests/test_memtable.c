@@ -54,7 +54,8 @@ static void close_memtable(struct memtable *m)
     epoch_drain();
 }
 
-static void put(struct memtable *m, helios_slice key, helios_slice value, uint64_t tag, struct memtable_hint *hint)
+static void put(struct memtable *m, helios_slice key, helios_slice value, uint64_t tag,
+                struct memtable_hint *hint)
 {
     struct memtable_node *node = memtable_prepare(m, key, value, tag_kind(tag));
 
@@ -66,7 +67,8 @@ static void put(struct memtable *m, helios_slice key, helios_slice value, uint64
 /* Keys of several shapes: around a shared prefix, shorter than it, prefixes of each other, no user key. */
 static void random_key(struct entry *e)
 {
-    static const char *const stems[] = {"", "user:", "user:0000", "user:0000000", "user", "v", "a", "\xff\xff\xff\xff\xff\xff"};
+    static const char *const stems[] = {"",     "user:", "user:0000", "user:0000000",
+                                        "user", "v",     "a",         "\xff\xff\xff\xff\xff\xff"};
     const char *stem = stems[random_below(&rng, 8)];
     size_t tail = random_below(&rng, 4);
 
@@ -286,7 +288,8 @@ static void test_full(void)
 
     for (;; seq++) {
         put_u64_be(key + KEY_LAYER_BYTES, seq);
-        node = memtable_prepare(m, slice_make(key, sizeof(key)), slice_make(value, sizeof(value)), KIND_VALUE);
+        node =
+            memtable_prepare(m, slice_make(key, sizeof(key)), slice_make(value, sizeof(value)), KIND_VALUE);
         if (!node)
             break;
         memtable_insert(m, node, seq + 1, NULL);
@@ -302,23 +305,24 @@ static void test_full(void)
 
 static void test_rangedels(void)
 {
-    static const unsigned char before[] = {0, 0, 0, 0, 255}, in[] = {0, 0, 0, 1, 0}, between[] = {0, 0, 0, 1, 7},
-                               last[] = {0, 0, 0, 2, 0}, behind[] = {0, 0, 0, 2, 1};
+    static const unsigned char before[] = {0, 0, 0, 0, 255}, in[] = {0, 0, 0, 1, 0},
+                               between[] = {0, 0, 0, 1, 7}, last[] = {0, 0, 0, 2, 0},
+                               behind[] = {0, 0, 0, 2, 1};
     struct memtable *m = open_memtable(1 << 16, slice_make("", 0));
     struct rangedel item = {slice_make("\0\0\0\1\0k", 6), slice_make("\0\0\0\2\0k", 6), 9};
 
     mem_fail_at(1, true);
-    assert(memtable_add_rangedel(m, &item) == HELIOS_NO_MEMORY);
+    assert(memtable_add_rangedels(m, &item, 1) == HELIOS_NO_MEMORY);
     mem_fail_at(2, true);
-    assert(memtable_add_rangedel(m, &item) == HELIOS_NO_MEMORY);
+    assert(memtable_add_rangedels(m, &item, 1) == HELIOS_NO_MEMORY);
     mem_fail_at(0, false);
     assert(memtable_empty(m) && !memtable_rangedels(m));
-    assert(memtable_add_rangedel(m, &item) == HELIOS_OK);
+    assert(memtable_add_rangedels(m, &item, 1) == HELIOS_OK);
     assert(!memtable_empty(m) && memtable_count(m) == 0);
     assert(rangedel_newest(memtable_rangedels(m), slice_make("\0\0\0\1\0z", 6), SEQ_MAX) == 9);
     item.seq = 12;
     item.to = slice_make("\0\0\0\1\0x", 6);
-    assert(memtable_add_rangedel(m, &item) == HELIOS_OK);
+    assert(memtable_add_rangedels(m, &item, 1) == HELIOS_OK);
     assert(rangedel_newest(memtable_rangedels(m), slice_make("\0\0\0\1\0l", 6), SEQ_MAX) == 12);
     assert(rangedel_newest(memtable_rangedels(m), slice_make("\0\0\0\1\0z", 6), SEQ_MAX) == 9);
     assert(!memtable_may_hold_layer(m, before) && memtable_may_hold_layer(m, in));
@@ -326,6 +330,35 @@ static void test_rangedels(void)
     assert(!memtable_may_hold_layer(m, behind));
     put(m, slice_make("\0\0\0\2\1key", 8), slice_make("", 0), tag_make(20, KIND_VALUE), NULL);
     assert(memtable_may_hold_layer(m, behind));
+    close_memtable(m);
+}
+
+/* Orders that split leaves in other ways than random keys do: ascending ones leave full leaves behind, into
+ * which the second pass then goes; descending ones fill the head's. */
+static void test_orders(bool descending, bool hinted)
+{
+    struct memtable *m = open_memtable(1 << 20, slice_make("", 0));
+    struct memtable_hint hint = {0};
+    unsigned char key[KEY_LAYER_BYTES + 8] = {0};
+    enum { COUNT = 5000 };
+
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t id = i < COUNT / 2 ? i * 2 : (i - COUNT / 2) * 2 + 1;
+
+        put_u64_be(key + KEY_LAYER_BYTES, descending ? COUNT - id : id);
+        put(m, slice_make(key, sizeof(key)), slice_make(key, sizeof(key)), tag_make(i + 1, KIND_VALUE),
+            hinted ? &hint : NULL);
+        if (i % 1000 == 999)
+            memtable_check(m);
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        helios_slice wanted = slice_make(key, sizeof(key)), value;
+        uint64_t tag;
+
+        put_u64_be(key + KEY_LAYER_BYTES, i + descending);
+        assert(memtable_get(m, wanted, hash_key(wanted), SEQ_MAX, &tag, &value));
+        assert(slice_equal(value, wanted));
+    }
     close_memtable(m);
 }
 
@@ -338,11 +371,13 @@ static void test_prefix(void)
 
     for (int i = 0; i < 2000; i++) {
         size = KEY_LAYER_BYTES + snprintf(key + KEY_LAYER_BYTES, 32, "row:%08d", i * 7919 % 10000 + 10000);
-        put(m, slice_make(key, (size_t)size), slice_make("", 0), tag_make((helios_seq)i + 1, KIND_VALUE), NULL);
+        put(m, slice_make(key, (size_t)size), slice_make("", 0), tag_make((helios_seq)i + 1, KIND_VALUE),
+            NULL);
     }
     assert(memtable_common_prefix(m, out, sizeof(out)) == 13 && memcmp(out, "\0\0\0\0\0row:0001", 13) == 0);
     assert(memtable_common_prefix(m, out, 3) == 3);
-    put(m, outlier, slice_make("", 0), tag_make(9999, KIND_VALUE), NULL); /* one key elsewhere changes nothing */
+    put(m, outlier, slice_make("", 0), tag_make(9999, KIND_VALUE),
+        NULL); /* one key elsewhere changes nothing */
     assert(memtable_common_prefix(m, out, sizeof(out)) == 13);
     memtable_check(m);
     close_memtable(m);
@@ -385,9 +420,10 @@ static void test_recycled(void)
             uint64_t tag;
 
             put_u64_be(key + KEY_LAYER_BYTES, i * 4 + (uint64_t)life);
-            assert(!memtable_get(m, slice_make(key, sizeof(key)), hash_key(slice_make(key, sizeof(key))), SEQ_MAX, &tag,
-                                 &value));
-            put(m, slice_make(key, sizeof(key)), slice_make(key, sizeof(key)), tag_make(i + 1, KIND_VALUE), NULL);
+            assert(!memtable_get(m, slice_make(key, sizeof(key)), hash_key(slice_make(key, sizeof(key))),
+                                 SEQ_MAX, &tag, &value));
+            put(m, slice_make(key, sizeof(key)), slice_make(key, sizeof(key)), tag_make(i + 1, KIND_VALUE),
+                NULL);
         }
         memtable_check(m);
         close_memtable(m);
@@ -410,7 +446,9 @@ static helios_seq thread_seq(unsigned thread, uint64_t i)
 
 static helios_slice thread_key(unsigned char key[KEY_LAYER_BYTES + 9], unsigned thread, uint64_t i)
 {
-    uint64_t id = i % 4 == 0 ? i % 32 : i % 4 == 1 ? i * THREADS + thread : (i * UINT64_C(0x9E3779B97F4A7C15)) >> 40;
+    uint64_t id = i % 4 == 0   ? i % 32
+                  : i % 4 == 1 ? i * THREADS + thread
+                               : (i * UINT64_C(0x9E3779B97F4A7C15)) >> 40;
 
     key_put_layer(key, 0, SPACE_DATA);
     put_u64_be(key + KEY_LAYER_BYTES, id);
@@ -451,7 +489,8 @@ static void *read_some(void *arg)
         i = random_below(&mine, count);
         wanted = thread_key(key, thread, i);
         assert(memtable_get(shared_state.m, wanted, hash_key(wanted), thread_seq(thread, i), &tag, &value));
-        assert(tag_seq(tag) == thread_seq(thread, i) && memcmp(value.data, &(uint64_t){tag_seq(tag)}, 8) == 0);
+        assert(tag_seq(tag) == thread_seq(thread, i) &&
+               memcmp(value.data, &(uint64_t){tag_seq(tag)}, 8) == 0);
         assert(memtable_cursor_new(shared_state.m, thread_seq(thread, i), &c) == HELIOS_OK);
         cursor_seek(c, wanted, TAG_MAX);
         assert(c->valid && slice_equal(c->key, wanted) && tag_seq(c->tag) == thread_seq(thread, i));
@@ -481,7 +520,7 @@ static void test_threads(void)
     for (; item.seq < 20; item.seq++) {
         static const unsigned char layer[KEY_LAYER_BYTES] = {0, 0, 0, 1, 0};
 
-        assert(memtable_add_rangedel(shared_state.m, &item) == HELIOS_OK);
+        assert(memtable_add_rangedels(shared_state.m, &item, 1) == HELIOS_OK);
         assert(memtable_may_hold_layer(shared_state.m, layer));
     }
     for (int i = 0; i < THREADS; i++)
@@ -508,6 +547,8 @@ int main(int argc, char **argv)
     test_versions();
     test_full();
     test_rangedels();
+    for (int i = 0; i < 4; i++)
+        test_orders(i & 1, i & 2);
     test_prefix();
     test_no_memory();
     test_recycled();
