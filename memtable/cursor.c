@@ -91,7 +91,7 @@ static void step_back(struct memtable_cursor *mc)
     }
     t = target_of(m, stand_at(m, mc->span.stand)->separator);
     t.tag++;
-    enter_span(mc, index_find(m, &t));
+    enter_span(mc, memtable_find_span(m, &t));
     mc->at = mc->count ? mc->count - 1 : 0;
 }
 
@@ -101,7 +101,7 @@ static void enter_at(struct memtable_cursor *mc, helios_slice key, uint64_t tag)
     struct target t = target_make(mc->memtable, key, tag);
     unsigned low = 0, high;
 
-    enter_span(mc, index_find(mc->memtable, &t));
+    enter_span(mc, memtable_find_span(mc->memtable, &t));
     high = mc->count;
     while (low < high) {
         unsigned middle = (low + high) / 2;

@@ -65,7 +65,7 @@ static struct span span_from(const struct memtable *m, const struct target *t, u
     return span;
 }
 
-struct span index_find(const struct memtable *m, const struct target *t)
+struct span memtable_find_span(const struct memtable *m, const struct target *t)
 {
     return span_from(m, t, search(m, t, 0));
 }

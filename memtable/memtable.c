@@ -448,7 +448,7 @@ bool memtable_get(const struct memtable *m, helios_slice key, uint64_t hash, hel
     if (!filter_may_hold(m, hash))
         return false;
     target = target_make(m, key, tag_newest(seq));
-    span = index_find(m, &target);
+    span = memtable_find_span(m, &target);
     node = leaf_newest(m, span.leaf, &target, print_of(hash));
     if (!node && !link_is_end(span.next) && link_bits(span.next) == target.bits) {
         node = node_at(m, stand_at(m, span.next)->separator); /* the first entry behind the span */

@@ -216,7 +216,7 @@ static inline uint64_t tag_newest(helios_seq seq)
 /* index.c. The span that the target belongs to: its stand's separator is at or before the target, the
  * next one's behind. */
 void index_init(struct memtable *m);
-struct span index_find(const struct memtable *m, const struct target *t);
+struct span memtable_find_span(const struct memtable *m, const struct target *t);
 struct span index_first(const struct memtable *m);
 struct span index_last(const struct memtable *m);
 struct span index_span(const struct memtable *m, uint64_t stand);
