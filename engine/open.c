@@ -22,8 +22,8 @@ static const helios_options default_options = HELIOS_OPTIONS_INIT;
 
 static helios_status check_options(const helios_options *o)
 {
-    if (o->memtable_bytes < MEMTABLE_MIN || o->memtable_bytes > ((uint64_t)8 << 30))
-        return fail(HELIOS_INVALID, "memtable_bytes is %" PRIu64 "; 64 KiB to 8 GiB", o->memtable_bytes);
+    if (o->memtable_bytes < MEMTABLE_MIN || o->memtable_bytes > ((uint64_t)4 << 30))
+        return fail(HELIOS_INVALID, "memtable_bytes is %" PRIu64 "; 64 KiB to 4 GiB", o->memtable_bytes);
     if (o->block_bytes < 1024 || o->block_bytes > (1 << 20))
         return fail(HELIOS_INVALID, "block_bytes is %u; 1 KiB to 1 MiB", o->block_bytes);
     if (!(o->filter_bits_per_key >= 0 && o->filter_bits_per_key <= 64))
@@ -144,7 +144,8 @@ static void db_free(struct helios_db *db)
     version_unref(db->version);
     manifest_close(db->manifest);
     event_log_close(db->events);
-    epoch_drain();
+    epoch_drain(); /* views let go of their tables, */
+    epoch_drain(); /* and these of their blocks, which are charged to the cache */
     pins_free(db->pins);
     cache_free(db->cache);
     io_unlock(db->lock);
@@ -214,6 +215,8 @@ static helios_status create_database(struct helios_db *db)
         status = make_directory(db, db->sst_directory);
     if (status == HELIOS_OK)
         status = io_sync_directory(db->fs, db->path);
+    if (status == HELIOS_OK)
+        status = directory_sync_name(db->fs, db->path);
     if (status == HELIOS_OK)
         status = version_new_empty(&empty);
     if (status == HELIOS_OK)
@@ -393,8 +396,8 @@ static uint64_t segment_bytes(const struct helios_db *db)
     return bytes & ~(uint64_t)4095;
 }
 
-/* A clean close continues where it ended; after anything else the numbers up to the ceiling may have been
- * handed out and are lost. */
+/* A clean close leaves the ceiling at the last number handed out; after anything else those up to it may
+ * have been handed out and are lost. */
 static void continue_numbers(struct helios_db *db)
 {
     struct manifest_state *state = &db->manifest_state;
@@ -413,8 +416,9 @@ static void continue_numbers(struct helios_db *db)
         if (state->lost_count == LOST_RANGES_MAX)
             memmove(state->lost, state->lost + 1, --state->lost_count * sizeof(state->lost[0]));
         state->lost[state->lost_count++] = (struct lost_range){db->next, state->ceiling};
-        db->next = state->ceiling + 1;
     }
+    if (state->ceiling >= db->next)
+        db->next = state->ceiling + 1;
     if (db->active->first <= last && memtable_empty(db->active->memtable))
         db->active->first = db->next;
 }
