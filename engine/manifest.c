@@ -17,14 +17,17 @@ enum {
     EDIT_HEADER = 16,
     EDIT_BODY_MAX = 1 << 30,
     MANIFEST_ROLL_BYTES = 4 << 20, /* beyond this and four times its snapshot a new one is begun */
-    CURRENT_SIZE = 8 + 1 + 8 + 1 + 16 + 1,
     PATH_BYTES = 4096,
 };
+_Static_assert(EDIT_SIZE + 4 + 4 == EDIT_XXH3, "the size is followed by four zeros, then the checksum");
+_Static_assert(EDIT_XXH3 + 8 == EDIT_HEADER, "and that by the body");
+_Static_assert(FILE_HEADER_SIZE % 8 == 0, "the first edit stands at a multiple of 8, as all do");
 
 /* Fields of a body. Zero is none. */
 enum { FIELD_SNAPSHOT = 1, FIELD_STATE = 2, FIELD_ADD = 3, FIELD_REMOVE = 4, FIELD_LOST = 5 };
 
 enum { STATE_FIELDS = 13, PROPERTY_FIELDS = 17, ADD_FIELDS = 6 };
+_Static_assert(PROPERTY_FIELDS * sizeof(uint64_t) == sizeof(struct table_properties), "an edit has every property");
 
 struct manifest {
     struct io_fs *fs;

@@ -43,6 +43,10 @@ enum {
     BLOCK_LARGE_SIZE = 16,    /* of the handle that stands for a large value */
     BLOCK_TRAILER_SIZE = 16,
 };
+_Static_assert(BLOCK_SIZE == BLOCK_COUNT + 4 && BLOCK_SHARED == BLOCK_SIZE + 4 && BLOCK_OFFSET_WIDTH == BLOCK_SHARED + 4 &&
+                   BLOCK_SEQ_WIDTH == BLOCK_OFFSET_WIDTH + 1 && BLOCK_ZERO == BLOCK_SEQ_WIDTH + 1 &&
+                   BLOCK_SEQ_BASE == BLOCK_ZERO + 2 && BLOCK_HEADER_SIZE == BLOCK_SEQ_BASE + 8,
+               "a block's fields follow each other without a gap");
 
 enum block_type { /* zero is none */
     BLOCK_DATA = 1, BLOCK_HISTORY, BLOCK_INDEX, BLOCK_INDEX_TOP, BLOCK_FILTER, BLOCK_RANGE_DELETES,

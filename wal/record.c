@@ -14,7 +14,11 @@ enum {
     RECORD_FLAGS = 52,
     RECORD_SIZE_CHECK = 56,
 };
+_Static_assert(RECORD_OP_COUNT == RECORD_SIZE + 4 && RECORD_CHECKSUM == RECORD_OP_COUNT + 4, "size and op count are one word");
 _Static_assert(RECORD_FIRST == RECORD_CHECKSUM + 8, "the checksum covers all fields behind it");
+_Static_assert(RECORD_TIME == RECORD_FIRST + 8 && RECORD_SYNCED == RECORD_TIME + 8 && RECORD_BODY_XXH3 == RECORD_SYNCED + 8 &&
+                   RECORD_BRANCH == RECORD_BODY_XXH3 + 8 && RECORD_FLAGS == RECORD_BRANCH + 4 &&
+                   RECORD_SIZE_CHECK == RECORD_FLAGS + 4, "they follow each other without a gap");
 _Static_assert(WAL_RECORD_HEADER == RECORD_SIZE_CHECK + 8, "and the last of them covers those before it");
 
 #define SIZE_CHECK_MASK UINT64_C(0x5d8a1f3b96c2e047)

@@ -27,6 +27,8 @@ enum {
     SEAL_SIZE = 64,
 };
 _Static_assert((int)WAL_LINK == (int)FILE_HEADER_SIZE, "the link follows the file header");
+_Static_assert((int)LINK_XXH3 + 8 == (int)LINK_END && (int)LINK_COPIED_END + 8 == (int)LINK_XXH3, "its checksum ends it");
+_Static_assert(SEAL_TIME + 8 + 3 * 8 == SEAL_XXH3 && SEAL_XXH3 + 8 == SEAL_SIZE, "the seal keeps three words for later");
 _Static_assert((int)LINK_END <= (int)WAL_SEAL && (int)WAL_SEAL + (int)SEAL_SIZE <= (int)WAL_DATA, "link and seal do not meet");
 _Static_assert(WAL_SEAL % 512 == 0, "the seal is alone in its sector, so that writing it risks nothing else");
 
