@@ -6,6 +6,8 @@
 #include "sstable/sstable_internal.h"
 #include <assert.h>
 
+enum { CACHE_LINE = 64, COLUMNS_PREFETCHED = 12 * CACHE_LINE };
+
 /* ---- opening ---- */
 
 static const char *table_path(const struct table *t)
@@ -525,6 +527,18 @@ static enum table_found get_history(const struct fetch *fetch, helios_slice key,
     return TABLE_ABSENT;
 }
 
+/* The columns in front of the keys, of which a look-up needs several lines one after the other: asked
+ * for at once, they cost one wait instead of three. */
+static inline void prefetch_columns(const struct block *b)
+{
+    const unsigned char *from = b->key_ends, *to = b->keys;
+
+    if (to - from > COLUMNS_PREFETCHED)
+        to = from + COLUMNS_PREFETCHED;
+    for (; from < to; from += CACHE_LINE)
+        __builtin_prefetch(from);
+}
+
 static inline enum table_found get_data(const struct fetch *fetch, struct table_part *part, uint32_t i,
                                         helios_slice key, uint64_t hash, helios_seq seq, struct table_hit *hit)
 {
@@ -537,6 +551,7 @@ static inline enum table_found get_data(const struct fetch *fetch, struct table_
     found = fetch_block(fetch, part, i, hit, &frame);
     if (found != TABLE_FOUND)
         return found;
+    prefetch_columns(&frame->block);
     at = block_find(&frame->block, key, hash);
     older = false;
     if (at < frame->block.count) {
