@@ -3,6 +3,7 @@
 #undef NDEBUG
 #include "tests/table_model.h"
 #include "base/epoch.h"
+#include "base/thread.h"
 
 enum { MANY_KEYS = 14000 }; /* several partitions */
 
@@ -75,7 +76,9 @@ static void check_gets(struct table *t, const struct model *m, struct random *rn
 
 static void check_cursors(struct table *t, const struct model *m, struct random *rng, int steps)
 {
-    for (int i = 0; i < 12; i++) {
+    int points = m->count < MANY_KEYS ? 12 : 4;
+
+    for (int i = 0; i < points; i++) {
         helios_seq point = i == 0 ? CURSOR_ALL : i == 1 ? MODEL_SEQ_MAX : i == 2 ? 0 : random_below(rng, MODEL_SEQ_MAX + 1);
         struct table_cursor_options options = {.read_point = point, .fill_cache = i & 1};
         struct table_cursor_options ahead = {.read_point = point, .read_ahead = i & 2 ? 1 : 200000};
@@ -125,7 +128,7 @@ static void check_layout(size_t layout, uint64_t budget, size_t keys, size_t lar
     must(table_open(fs, "t.sst", 7, result.size, 0, cache, &t));
     check_properties(t, &m);
     must(table_verify(t));
-    check_gets(t, &m, &rng, large ? 100 : 3000);
+    check_gets(t, &m, &rng, large ? 100 : keys == MANY_KEYS ? 500 : 3000);
     check_cursors(t, &m, &rng, large || keys == MANY_KEYS ? 50 : 400);
     must(table_verify(t));
     for (size_t i = 0; i < m.count; i += 1 + m.count / 50) {
@@ -409,6 +412,68 @@ static void check_no_memory(uint64_t seed)
     free(m.entries);
 }
 
+/* ---- many threads on one table ---- */
+
+enum { THREADS = 4 };
+struct worker { struct table *table; const struct model *model; uint64_t seed; };
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    struct table_cursor_options options = {.read_point = CURSOR_ALL, .fill_cache = w->seed & 1};
+    struct random rng;
+    struct cursor *c;
+
+    random_seed(&rng, w->seed);
+    must(table_cursor_new(w->table, &options, &c));
+    for (int i = 0; i < 2000; i++) {
+        size_t at = random_below(&rng, w->model->count);
+        const struct model_entry *e = &w->model->entries[at];
+
+        check_get(w->table, e, model_key(e), tag_seq(e->tag), random_below(&rng, 4));
+        if (i % 16)
+            continue;
+        cursor_seek(c, model_key(e), e->tag);
+        for (size_t k = at; k < at + 20 && k < w->model->count; k++, cursor_next(c))
+            check_shows(c, &w->model->entries[k]);
+    }
+    cursor_free(c);
+    return NULL;
+}
+
+static void check_threads(uint64_t seed)
+{
+    struct worker workers[THREADS];
+    pthread_t threads[THREADS];
+    struct table_writer_options options;
+    struct io_fs *fs;
+    struct cache *cache;
+    struct table *t;
+    struct table_result result;
+    struct random rng;
+    struct model m;
+
+    random_seed(&rng, seed);
+    must(io_memory_new(&fs));
+    must(cache_new(400000, &cache));
+    options = options_for(fs, 0, "t.sst");
+    model_draw(&m, &rng, MANY_KEYS, 3, 0);
+    model_write(&m, 0, m.count, &options, NULL, 0, &result);
+    must(table_open(fs, "t.sst", 7, result.size, 0, cache, &t));
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){t, &m, seed + (uint64_t)i};
+        must(thread_start(&threads[i], "worker", work, &workers[i]));
+    }
+    for (int i = 0; i < THREADS; i++)
+        thread_join(threads[i]);
+    table_unref(t);
+    epoch_drain();
+    cache_free(cache);
+    table_result_release(&result);
+    io_free(fs);
+    free(m.entries);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 20240607;
@@ -423,6 +488,7 @@ int main(int argc, char **argv)
     check_layout(1, 1 << 20, 60, 8, seed + 31);
     check_override(seed + 40);
     check_each_block(seed + 41);
-    check_no_memory(seed + 42);
+    check_threads(seed + 43);
+    check_no_memory(seed + 42); /* last: it leaves the counting of allocations on */
     return 0;
 }
