@@ -135,13 +135,17 @@ static void world_close(struct world *w)
     w->last = (struct wal_recovery){.clean = true, .clean_end = end};
 }
 
-/* The process is killed, or the machine: nothing more reaches the disk. */
+/* The machine stops, or, with KEEP_ALL, only the process: then what was not synced is still there, and still not
+ * durable. */
 static void world_crash(struct world *w, enum io_damage damage, uint64_t damage_seed)
 {
     io_faulty_stop_at(w->fs, 1);
     (void)!wal_close(w->wal, NULL);
     w->wal = NULL;
-    io_faulty_power_cut(w->fs, damage, damage_seed);
+    if (damage == IO_DAMAGE_KEEP_ALL)
+        io_faulty_stop_at(w->fs, 0);
+    else
+        io_faulty_power_cut(w->fs, damage, damage_seed);
     w->last = (struct wal_recovery){0};
 }
 
@@ -398,26 +402,29 @@ static const struct {
     int spoil;      /* record */
     bool manifest;  /* its `synced` is as far as the sync */
     bool last_synced;
-    bool clean;     /* closed instead of killed */
+    bool clean;     /* closed instead of killed, and the manifest says so */
+    bool sealed;    /* closed, and the manifest has not heard of it */
     helios_status status;
     int kept;       /* records recovered */
     int cut;
 } matrix[] = {
-    {"a hole with nothing behind", 5, 0, 0, 5, false, false, false, HELIOS_OK, 4, 0},
-    {"a hole with valid records behind", 5, 0, 0, 2, false, false, false, HELIOS_OK, 1, 3},
-    {"the first record is the hole", 5, 0, 0, 1, false, false, false, HELIOS_OK, 0, 4},
-    {"a hole behind what was synced", 6, 3, 0, 4, false, false, false, HELIOS_OK, 3, 2},
-    {"a later record knows that it was synced", 6, 3, 0, 3, false, false, false, HELIOS_CORRUPT, 0, 0},
-    {"a later record knows, far before", 6, 3, 0, 1, false, false, false, HELIOS_CORRUPT, 0, 0},
-    {"synced, but no later record: nobody knows", 3, 3, 0, 3, false, false, false, HELIOS_OK, 2, 0},
-    {"only the manifest's position knows", 3, 3, 0, 3, true, false, false, HELIOS_CORRUPT, 0, 0},
-    {"only the manifest's number knows", 3, 3, 0, 3, false, true, false, HELIOS_CORRUPT, 0, 0},
-    {"the manifest knows less", 5, 3, 0, 5, true, true, false, HELIOS_OK, 4, 0},
-    {"a hole before another segment", 6, 0, 4, 3, false, false, false, HELIOS_OK, 2, 3},
-    {"a hole, then a segment that knows", 6, 4, 4, 3, false, false, false, HELIOS_CORRUPT, 0, 0},
-    {"a hole in the second segment", 6, 4, 4, 5, false, false, false, HELIOS_OK, 4, 1},
-    {"closed cleanly, last record", 3, 0, 0, 3, false, false, true, HELIOS_CORRUPT, 0, 0},
-    {"closed cleanly, in the first of two", 6, 0, 4, 2, false, false, true, HELIOS_CORRUPT, 0, 0},
+    {"a hole with nothing behind", 5, 0, 0, 5, false, false, false, false, HELIOS_OK, 4, 0},
+    {"a hole with valid records behind", 5, 0, 0, 2, false, false, false, false, HELIOS_OK, 1, 3},
+    {"the first record is the hole", 5, 0, 0, 1, false, false, false, false, HELIOS_OK, 0, 4},
+    {"a hole behind what was synced", 6, 3, 0, 4, false, false, false, false, HELIOS_OK, 3, 2},
+    {"a later record knows that it was synced", 6, 3, 0, 3, false, false, false, false, HELIOS_CORRUPT, 0, 0},
+    {"a later record knows, far before", 6, 3, 0, 1, false, false, false, false, HELIOS_CORRUPT, 0, 0},
+    {"synced, but no later record: nobody knows", 3, 3, 0, 3, false, false, false, false, HELIOS_OK, 2, 0},
+    {"only the manifest's position knows", 3, 3, 0, 3, true, false, false, false, HELIOS_CORRUPT, 0, 0},
+    {"only the manifest's number knows", 3, 3, 0, 3, false, true, false, false, HELIOS_CORRUPT, 0, 0},
+    {"the manifest knows less", 5, 3, 0, 5, true, true, false, false, HELIOS_OK, 4, 0},
+    {"a hole before another segment", 6, 0, 4, 3, false, false, false, false, HELIOS_OK, 2, 3},
+    {"a hole, then a segment that knows", 6, 4, 4, 3, false, false, false, false, HELIOS_CORRUPT, 0, 0},
+    {"a hole in the second segment", 6, 4, 4, 5, false, false, false, false, HELIOS_OK, 4, 1},
+    {"closed cleanly, last record", 3, 0, 0, 3, false, false, true, false, HELIOS_CORRUPT, 0, 0},
+    {"closed cleanly, in the first of two", 6, 0, 4, 2, false, false, true, false, HELIOS_CORRUPT, 0, 0},
+    {"sealed, and only the seal knows", 3, 0, 0, 3, false, false, false, true, HELIOS_CORRUPT, 0, 0},
+    {"sealed later, in the first of two", 6, 0, 4, 4, false, false, false, true, HELIOS_CORRUPT, 0, 0},
 };
 
 static void matrix_case(size_t i, bool mapped, bool in_body)
@@ -442,10 +449,12 @@ static void matrix_case(size_t i, bool mapped, bool in_body)
             must_append(&w, (size_t)(room - WAL_RECORD_HEADER - 80));
         }
     }
-    if (matrix[i].clean)
+    if (matrix[i].clean || matrix[i].sealed)
         world_close(&w);
     else
         world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    if (matrix[i].sealed)
+        w.last = (struct wal_recovery){0};
     if (matrix[i].manifest)
         w.last.synced = w.synced_pos;
     if (matrix[i].last_synced)
@@ -507,6 +516,83 @@ static void killed_writer(bool mapped)
     world_must_open(&w); /* what was cut does not come back */
     assert(seen.count == 2 && seen.records[1].first == 10);
     world_close(&w);
+    world_free(&w);
+}
+
+/* What recovery copied was synced before the open returned: its loss is damage, although no record says so. */
+static void spoilt_copy(bool mapped)
+{
+    struct world w;
+    wal_pos last;
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    must_append(&w, 10);
+    must_append(&w, 10);
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    world_must_open(&w);
+    last = wal_durable(w.wal) - wal_record_size(10);
+    assert(wal_pos_offset(last) == WAL_DATA + wal_record_size(10));
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    flip(&w, last, 70);
+    assert(world_recover(&w, &seen) == HELIOS_CORRUPT);
+    world_free(&w);
+}
+
+/* Numbers never fall: a record that is valid by itself but numbered below its predecessor is none. */
+static void falling_numbers(bool mapped)
+{
+    struct world w;
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    for (int i = 0; i < 5; i++)
+        must_append(&w, 10);
+    w.next = 3;
+    must_append(&w, 10);
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    assert(world_recover(&w, &seen) == HELIOS_OK);
+    expect_all(&seen, 1, 5);
+    assert(w.last.cut_records == 0);
+    world_free(&w);
+}
+
+/* The floor may be in a segment that recovery made and nothing was written to. */
+static void floor_in_empty(bool mapped)
+{
+    struct world w;
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    must_append(&w, 10);
+    world_close(&w);
+    world_must_open(&w);
+    w.floor = wal_segment_now(w.wal);
+    wal_release(w.wal, w.floor);
+    for (int i = 0; i < 3; i++) {
+        world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+        w.last.last_synced = 1; /* it was, in a segment that is gone */
+        world_must_open(&w);
+        assert(seen.count == 0);
+    }
+    world_free(&w);
+}
+
+static void lost_successor(bool mapped)
+{
+    struct world w;
+    char path[64];
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    while (wal_segment_now(w.wal) == 1)
+        must_append(&w, 3000);
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    for (uint64_t n = 2; n < 5; n++) {
+        wal_segment_path("/wal", n, path, sizeof(path));
+        (void)!io_remove(w.fs, path);
+    }
+    assert(world_recover(&w, &seen) == HELIOS_CORRUPT); /* the END says that there was one */
     world_free(&w);
 }
 
@@ -1130,6 +1216,10 @@ static void both(bool mapped)
         matrix_case(i, mapped, true);
     }
     killed_writer(mapped);
+    spoilt_copy(mapped);
+    falling_numbers(mapped);
+    floor_in_empty(mapped);
+    lost_successor(mapped);
     missing_segments(mapped);
     failed_sync(mapped);
     no_space(mapped);
