@@ -12,7 +12,7 @@ enum {
     SMALL_BODY_BYTES = 4096, /* gathered on the stack and hashed in one go */
     SMALL_KEY_BYTES = 1024,
     SMALL_NODES = 64,
-    PUBLISH_SPINS = 200,
+    PUBLISH_SPINS = 30, /* about a microsecond: longer waits are for a writer that lost its processor */
     NODE_OVERHEAD = 80, /* of a memtable beside key and value, about */
 };
 
@@ -73,7 +73,7 @@ static void publish_prefix(struct helios_db *db)
     bool advanced = false;
 
     for (;;) {
-        helios_seq last = 0;
+        helios_seq last = 0, last_logged = 0;
         wal_pos end = 0;
 
         if (atomic_exchange(&db->publishing, true))
@@ -85,13 +85,15 @@ static void publish_prefix(struct helios_db *db)
             if (atomic_load_explicit(&slot->ready, memory_order_acquire) != ticket + 1)
                 break;
             last = slot->last;
-            if (slot->end)
+            if (slot->end) {
                 end = slot->end;
+                last_logged = last;
+            }
             ticket++;
         }
         if (last) {
             if (end)
-                wal_publish(db->wal, end, last);
+                wal_publish(db->wal, end, last_logged);
             atomic_store_explicit(&db->published, ticket, memory_order_release);
             atomic_store(&db->visible, last);
             advanced = true;
@@ -187,8 +189,8 @@ enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, 
         /* A segment may have been entered since the memtable was made: this only says too low. */
     }
     atomic_store_explicit(&slot->time_max, now, memory_order_relaxed);
-    if (!record_size)
-        slot->unlogged = true;
+    if (!record_size && atomic_load_explicit(&slot->unlogged, memory_order_relaxed) == 0)
+        atomic_store_explicit(&slot->unlogged, first, memory_order_relaxed);
     return RESERVE_DONE;
 }
 
