@@ -100,7 +100,9 @@ static helios_status copy_locked(const struct copying *c)
         status = manifest_write_copy(db->fs, c->path, &state, version);
     if (status == HELIOS_OK)
         status = identity_draw(db->fs, db->node_id, &identity);
-    return status == HELIOS_OK ? identity_write(db->fs, c->path, &identity) : status;
+    if (status == HELIOS_OK)
+        status = identity_write(db->fs, c->path, &identity);
+    return status == HELIOS_OK ? directory_sync_name(db->fs, c->path) : status;
 }
 
 helios_status helios_checkpoint(helios_db *db, const char *path)

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { UUID_AT = 64, NODE_AT = 80, CREATED_AT = 96, CHECK_AT = 120, PATH_BYTES = 4096 };
+enum { UUID_AT = 64, NODE_AT = 80, CREATED_AT = 96, ZERO_AT = 104, CHECK_AT = 120, PATH_BYTES = 4096 };
+_Static_assert((int)UUID_AT == (int)FILE_HEADER_SIZE && UUID_AT + 16 == NODE_AT, "the header is followed by the uuid");
+_Static_assert(NODE_AT + 16 == CREATED_AT && CREATED_AT + 8 == ZERO_AT, "node id and time follow");
+_Static_assert(ZERO_AT + 16 == CHECK_AT && (int)CHECK_AT + 8 == (int)IDENTITY_SIZE, "the checksum ends the file");
 
 bool numbered_name(const char *name, const char *ending, uint64_t *number)
 {
@@ -95,6 +98,22 @@ helios_status directory_look(struct io_fs *fs, const char *path, enum directory_
         return fail_corrupt("%s: HELIOS is missing, but CURRENT is there", path);
     *kind = DIRECTORY_UNFINISHED;
     return HELIOS_OK;
+}
+
+helios_status directory_sync_name(struct io_fs *fs, const char *path)
+{
+    char above[PATH_BYTES];
+    size_t size = strlen(path);
+
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    while (size > 0 && path[size - 1] != '/')
+        size--;
+    if (size >= sizeof(above))
+        return fail(HELIOS_INVALID, "a path of %zu bytes is too long", size);
+    memcpy(above, path, size);
+    above[size] = 0;
+    return io_sync_directory(fs, size ? above : ".");
 }
 
 /* ---- the file ---- */

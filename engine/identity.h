@@ -29,6 +29,8 @@ helios_status identity_draw(struct io_fs *, const unsigned char node_id[16], str
 /* Removes everything that Helios makes in a directory, CURRENT first, and the directory if it is empty then
  * and remove_directory is set. What is not ours stays. */
 helios_status directory_remove_ours(struct io_fs *, const char *path, bool remove_directory) CHECKED;
+/* Makes the directory's own name durable: it stands in the directory above. */
+helios_status directory_sync_name(struct io_fs *, const char *path) CHECKED;
 /* Whether a name in the directory is one of ours. */
 bool name_is_ours(const char *name);
 /* The number in a name like 00000012.sst with this ending; false: not such a name. */
