@@ -152,6 +152,8 @@ static helios_status write_edit(struct helios_db *db, const struct version_chang
     next_state(db, flushed, &state);
     state.clean = clean;
     state.clean_end = end;
+    if (clean) /* nobody writes any more */
+        state.ceiling = db->next - 1;
     status = manifest_append(db->manifest, &state, changes, count, version);
     mutex_lock(&db->state_mu);
     if (state.next_file > db->next_file) /* a new manifest took a number */

@@ -23,7 +23,7 @@ struct manifest_state {
     wal_pos log_synced;      /* the log is durable up to here at least */
     helios_seq last_synced;  /* last number in that part */
     helios_seq flushed;      /* everything at or below is in tables */
-    helios_seq ceiling;      /* no number above was ever handed out */
+    helios_seq ceiling;      /* no number above was ever handed out; clean: itself the last that was */
     helios_seq horizon;      /* largest H used by a flush or compaction */
     uint64_t time;           /* wall time of the edit, us */
     helios_seq last;         /* last commit when the edit was made, for the retention across opens */
