@@ -45,7 +45,7 @@ struct mem_slot {
     helios_seq first;              /* all its numbers are at or above this */
     helios_seq last;               /* set when it is closed: all are at or below */
     bool flushing;                 /* guarded by state_mu */
-    bool unlogged;                 /* holds commits that are in no log; atomic enough: only ever set */
+    _Atomic helios_seq unlogged;   /* first of its commits that are in no log; 0: none */
 };
 
 /* Immutable, replaced whole under state_mu (and commit_mu, when the active memtable changes). */
@@ -222,6 +222,9 @@ helios_seq view_newest_ingested(const struct view *);
 /* Waits, under state_mu, until there is room for one more closed memtable, or `expected` is not the active one. */
 helios_status view_wait_for_room(struct helios_db *, const struct mem_slot *expected) CHECKED;
 void view_retire(struct view *old);                          /* without locks */
+
+/* Whether a commit up to `last` is in no log and not yet in a table. */
+bool unlogged_up_to(struct helios_db *, helios_seq last);
 
 /* ---- the background: background.c, flush.c, compact.c, install.c ---- */
 helios_status background_start(struct helios_db *) CHECKED;

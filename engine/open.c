@@ -629,24 +629,12 @@ static helios_status check_handles(struct helios_db *db)
     return HELIOS_OK;
 }
 
-/* Unlogged commits live in memtables alone. */
-static bool holds_unlogged(struct helios_db *db)
-{
-    struct view *view = view_acquire(db);
-    bool unlogged = view->active->unlogged;
-
-    for (size_t i = 0; i < view->closed_count; i++)
-        unlogged |= view->closed[i]->unlogged;
-    view_unref(view);
-    return unlogged;
-}
-
 static helios_status close_writable(struct helios_db *db)
 {
     helios_status status = HELIOS_OK, ended;
     wal_pos end = 0;
 
-    if (!atomic_load(&db->failed) && holds_unlogged(db))
+    if (!atomic_load(&db->failed) && unlogged_up_to(db, SEQ_MAX))
         status = background_flush_all(db);
     background_stop(db);
     ended = wal_close(db->wal, &end);

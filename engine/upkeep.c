@@ -25,14 +25,20 @@ static helios_status sync_published(struct helios_db *db, uint64_t timeout)
     return db_fail(db, wal_error(db->wal));
 }
 
-/* Whether commits of the memtables are in no log. */
-static bool any_unlogged(struct helios_db *db)
+static bool slot_unlogged(const struct mem_slot *slot, helios_seq last)
+{
+    helios_seq first = atomic_load(&slot->unlogged);
+
+    return first != 0 && first <= last;
+}
+
+bool unlogged_up_to(struct helios_db *db, helios_seq last)
 {
     struct view *view = view_acquire(db);
-    bool unlogged = db->wal && view->active->unlogged;
+    bool unlogged = db->wal && slot_unlogged(view->active, last);
 
     for (size_t i = 0; i < view->closed_count; i++)
-        unlogged |= db->wal && view->closed[i]->unlogged;
+        unlogged |= db->wal && slot_unlogged(view->closed[i], last);
     view_unref(view);
     return unlogged;
 }
@@ -43,7 +49,7 @@ helios_status helios_sync(helios_db *db)
 
     if (status != HELIOS_OK || db->options.read_only)
         return status;
-    status = any_unlogged(db) ? background_flush_all(db) : HELIOS_OK;
+    status = unlogged_up_to(db, SEQ_MAX) ? background_flush_all(db) : HELIOS_OK;
     return status == HELIOS_OK ? sync_published(db, UINT64_MAX) : status;
 }
 
@@ -55,12 +61,16 @@ helios_status helios_wait_durable(helios_db *db, helios_seq commit, uint64_t tim
         return status;
     if (commit > atomic_load(&db->visible))
         return fail(HELIOS_INVALID, "%" PRIu64 " is above the last commit", commit);
-    if (!db->wal || wal_durable_seq(db->wal) >= commit)
+    if (!db->wal)
         return HELIOS_OK;
-    status = sync_published(db, timeout);
-    if (status == HELIOS_OK && wal_durable_seq(db->wal) < commit)
-        status = helios_sync(db); /* it was not logged: only its tables make it durable */
-    return status;
+    if (unlogged_up_to(db, commit)) { /* only their tables make them durable */
+        if (timeout == 0)
+            return fail(HELIOS_TIMEOUT, "commits up to %" PRIu64 " are in no log and not yet flushed", commit);
+        status = background_flush_all(db);
+    }
+    if (status != HELIOS_OK || wal_durable_seq(db->wal) >= commit)
+        return status;
+    return sync_published(db, timeout);
 }
 
 helios_status helios_resume(helios_db *db)
