@@ -282,12 +282,15 @@ static helios_status stream_cut(struct table_writer *writer, struct block_stream
     return HELIOS_OK;
 }
 
+/* A block is as large as two of its keys at least: each block costs a key in the index, and the versions of one
+ * long key, a block each, would make an index as large as the table. */
 static bool stream_full(const struct table_writer *writer, const struct block_stream *stream, helios_slice key,
                         size_t value_size)
 {
+    size_t limit = writer->options.block_bytes > 2 * key.size ? writer->options.block_bytes : 2 * key.size;
+
     return block_builder_count(stream->builder) > 0 &&
-           block_builder_estimate(stream->builder) + block_builder_cost(stream->builder, key, value_size) >
-               writer->options.block_bytes;
+           block_builder_estimate(stream->builder) + block_builder_cost(stream->builder, key, value_size) > limit;
 }
 
 static helios_status stream_add(struct table_writer *writer, struct block_stream *stream, helios_slice key,
