@@ -2,7 +2,7 @@
 # test_first.sh PROGRAM SOURCE README - the first program runs twice (new database, existing one), says
 # what it should, is at most 30 lines long, and stands in the README word for word.
 set -eu
-program=$1 source=$2 readme=$3
+program=$(realpath "$1") source=$2 readme=$3
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -47,11 +47,11 @@ static int run_jobs(struct bench *bench, const struct bench_workload *workload, 
         pthread_join(threads[i], NULL);
     *seconds = (double)(clock_micros() - start) / 1e6 + 1e-9;
     if (begun < bench->setup.threads)
-        return report_input(bench->args, "cannot start %u threads", bench->setup.threads);
+        return report_failure(bench->args, "cannot start %u threads", bench->setup.threads);
     for (unsigned i = 0; i < begun; i++)
         if (jobs[i].status != HELIOS_OK)
-            return report_input(bench->args, "%s: %s: %s", workload->name, helios_status_name(jobs[i].status),
-                                jobs[i].error);
+            return report_failure(bench->args, "%s: %s: %s", workload->name, helios_status_name(jobs[i].status),
+                                  jobs[i].error);
     return EXIT_CODE_OK;
 }
 

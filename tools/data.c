@@ -1,6 +1,5 @@
 /* data.c - create, put, get, delete. */
 #include "tools/heliosctl.h"
-#include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +37,7 @@ static int read_file(const struct args *args, const char *path, helios_slice *va
     bool bad;
 
     if (!file)
-        return report_usage(args, "cannot open %s: %s", path, strerror(errno));
+        return report_system(args, "cannot open %s", path);
     while ((got = fread(piece, 1, sizeof(piece), file)) > 0)
         buf_add(&content, piece, got);
     bad = ferror(file);
@@ -46,7 +45,7 @@ static int read_file(const struct args *args, const char *path, helios_slice *va
         fclose(file);
     if (bad) {
         free(content.data);
-        return report_usage(args, "cannot read %s: %s", path, strerror(errno));
+        return report_system(args, "cannot read %s", path);
     }
     buf_add(&content, "", 0);
     *value = (helios_slice){content.data, content.size};

@@ -7,9 +7,11 @@
 #include "sstable/block.h"
 #include "sstable/table.h"
 #include "wal/wal.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void add_number(struct json_object *object, const char *name, uint64_t number)
 {
@@ -337,18 +339,60 @@ static int dump_sst(const struct args *args, const char *path)
 
 /* ---- manifests ---- */
 
+/* "level=0 table=2 keys=a .. b": numbers as numbers; keys come last and take the rest. */
+static void add_fields(struct json_object *object, char *text)
+{
+    while (text) {
+        char *equals = strchr(text, '='), *end = NULL, *space;
+        unsigned long long number;
+
+        if (!equals)
+            return;
+        *equals = '\0';
+        space = strcmp(text, "keys") == 0 ? NULL : strchr(equals + 1, ' ');
+        if (space)
+            *space = '\0';
+        errno = 0;
+        number = strtoull(equals + 1, &end, 10);
+        if (errno == 0 && *end == '\0' && end != equals + 1)
+            add_number(object, text, number);
+        else
+            json_add_bytes(object, text, (helios_slice){equals + 1, strlen(equals + 1)});
+        text = space ? space + 1 : NULL;
+    }
+}
+
 static void print_line(void *arg, const char *text)
 {
     const struct args *args = arg;
+    struct json_object *object;
+    char *copy, *word, *rest;
+    unsigned long long offset, bytes;
 
-    if (args->json) {
-        struct json_object *object = json_object_new_object();
-
-        add_text(object, "field", text);
+    if (!args->json) {
+        puts(text);
+        return;
+    }
+    object = json_object_new_object();
+    if (sscanf(text, "edit at %llu, %llu bytes", &offset, &bytes) == 2) {
+        add_text(object, "what", "edit");
+        add_number(object, "offset", offset);
+        add_number(object, "bytes", bytes);
         print_and_free(object);
         return;
     }
-    puts(text);
+    copy = xtext(text);
+    word = copy + strspn(copy, " ");
+    rest = word + strcspn(word, " :");
+    if (*rest)
+        *rest++ = '\0';
+    add_text(object, "what", word);
+    if (strchr(rest, '='))
+        add_fields(object, rest);
+    else if (*rest)
+        json_add_bytes(object, "text", (helios_slice){rest + strspn(rest, " "), strlen(rest + strspn(rest, " "))});
+    print_and_free(object);
+    free(copy);
 }
 
 static int dump_manifest(const struct args *args, const char *path)

@@ -187,10 +187,10 @@ static int close_file(struct export *export, int code)
 
     if (export->file != stdout)
         bad |= fclose(export->file) != 0;
-    if (bad && error != EPIPE && code == EXIT_CODE_OK)
-        return report_input(export->args, "cannot write %s: %s",
-                            export->args->output ? export->args->output : "the output", strerror(error));
-    return code;
+    if (!bad || error == EPIPE || code)
+        return code;
+    errno = error;
+    return report_system(export->args, "cannot write %s", export->args->output ? export->args->output : "the output");
 }
 
 static int run_export(struct args *args)
@@ -205,8 +205,7 @@ static int run_export(struct args *args)
         return code;
     export.file = args->output ? fopen(args->output, "wb") : stdout;
     if (!export.file) {
-        code = report_usage(args, "cannot write %s: %s", args->output, strerror(errno));
-        return walk_end(args, &export.walk, code);
+        return walk_end(args, &export.walk, report_system(args, "cannot write %s", args->output));
     }
     export.out.file = export.file;
     export.tokener = json_tokener_new();

@@ -87,6 +87,9 @@ char *xtext(const char *);
 int report_status(const struct args *, helios_status, const char *what); /* what may be NULL */
 int report_usage(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int report_input(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int report_failure(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* With what errno says behind it; EXIT_CODE_NOT_FOUND for a file that is not there. */
+int report_system(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int exit_code_of(helios_status);
 
 /* ---- databases (open.c) ---- */
@@ -132,14 +135,17 @@ void human_bytes(uint64_t bytes, char out[32]); /* 12.3 MiB */
 void human_count(uint64_t count, char out[32]); /* 1,234,567 */
 uint64_t clock_micros(void);
 
-/* A bar on stderr with rate and time left, where that is a terminal; nothing elsewhere. */
+/* A bar on stderr with rate and time left, where that is a terminal; nothing elsewhere, nor in the first
+ * tenth of a second. */
 struct progress {
-    bool shown;
-    const char *label, *unit;
+    bool shown, drawn;
+    const char *label, *unit; /* unit NULL: bytes */
     uint64_t start, last, total;
 };
 void progress_begin(struct progress *, const struct args *, const char *label, const char *unit, uint64_t total);
 void progress_update(struct progress *, uint64_t done, uint64_t units);
+void progress_say(struct progress *, const char *text); /* in the bar's place */
+void progress_clear(struct progress *);                 /* before other output */
 void progress_end(struct progress *);
 
 #endif

@@ -3,7 +3,6 @@
  * are taken as `export` wrote them. */
 #include "tools/input.h"
 #include "tools/fields.h"
-#include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,6 +363,8 @@ static int read_header(struct input *input)
     enum fields_result result = field_reader_next(input->fields, &input->lines, &fields);
     int code;
 
+    if (result == FIELDS_END && ferror(input->file))
+        return report_system(input->args, "cannot read %s", input->args->words[1]);
     if (result == FIELDS_END)
         return report_input(input->args, "%s is empty: a first line with the names of the columns is wanted",
                             input->args->words[1]);
@@ -405,9 +406,7 @@ int input_open(const struct args *args, struct input **input_out)
     }
     input->file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     if (!input->file) {
-        code = report_usage(args, "cannot open %s: %s", path, strerror(errno));
-        if (errno == ENOENT)
-            code = EXIT_CODE_NOT_FOUND;
+        code = report_system(args, "cannot open %s", path);
         goto out;
     }
     if (fstat(fileno(input->file), &info) == 0 && S_ISREG(info.st_mode))

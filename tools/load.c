@@ -5,7 +5,6 @@
  * written; with --keep-going there is no first pass and bad lines are left out. */
 #include "tools/input.h"
 #include "tools/seen.h"
-#include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +22,13 @@ struct load {
     uint64_t rows, committed, commits, bad, bytes, started;
 };
 
-static void print_bad(const struct load *load, uint64_t line, const char *problem)
+static void print_bad(struct load *load, uint64_t line, const char *problem)
 {
     const char *path = load->args->words[1];
 
     if (load->bad > BAD_LINES_SHOWN)
         return;
-    if (load->progress.shown)
-        fputs("\r\033[K", stderr);
+    progress_clear(&load->progress);
     if (load->args->json) {
         struct json_object *object = json_object_new_object();
 
@@ -90,8 +88,12 @@ static int commit(struct load *load)
     if (status == HELIOS_OK && count == 0)
         return EXIT_CODE_OK;
     options.durability = load->args->durability;
+    if (load->args->batch == UINT64_MAX)
+        progress_say(&load->progress, "committing ...");
     if (status == HELIOS_OK)
         status = helios_write(load->db, &options, load->batch, NULL);
+    if (status != HELIOS_OK || load->args->acknowledge)
+        progress_clear(&load->progress);
     if (status != HELIOS_OK)
         return report_status(load->args, status, "nothing of this batch was written");
     load->committed += count;
@@ -129,9 +131,9 @@ static int pass(struct load *load, bool only_check, bool check)
         if (helios_batch_count(load->batch) >= load->args->batch)
             code = commit(load);
     }
-    progress_end(&load->progress);
+    progress_clear(&load->progress);
     if (code == EXIT_CODE_OK && input_failed(load->input))
-        code = report_input(load->args, "cannot read %s: %s", load->args->words[1], strerror(errno));
+        code = report_system(load->args, "cannot read %s", load->args->words[1]);
     return code;
 }
 
@@ -219,6 +221,7 @@ static int run_load(struct args *args)
     load.batch = helios_batch_new();
     load.seen = args->replace ? NULL : seen_new();
     code = load.batch ? run_passes(&load) : report_status(args, HELIOS_NO_MEMORY, NULL);
+    progress_end(&load.progress);
     if (load.bad > BAD_LINES_SHOWN && !args->json)
         fprintf(stderr, "... and %llu more bad lines\n", (unsigned long long)(load.bad - BAD_LINES_SHOWN));
     code = ctl_close(args, load.db, code);

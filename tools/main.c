@@ -2,6 +2,7 @@
 #include "tools/heliosctl.h"
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static const char exit_codes_text[] =
     "  3  the database or the operating system failed (a full disk too)\n"
     "  4  corruption: bytes on disk are not what was written\n"
     "  5  busy: another process has the database open\n"
-    "  6  bad lines in the file to load\n";
+    "  6  bad lines in the file to load, or values that export --rows cannot write\n";
 
 void *xalloc(size_t size)
 {
@@ -73,13 +74,14 @@ static void print_help(FILE *out)
     fputs(exit_codes_text, out);
 }
 
-/* Output that did not arrive is a failure, but a closed pipe (`| head`) is not worth a word. */
+/* Output that did not arrive is a failure; a reader that had enough (`| head`) is none. */
 static int finish(int code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    if (errno != EPIPE)
-        fprintf(stderr, "heliosctl: cannot write the output: %s\n", strerror(errno));
+    if (errno == EPIPE)
+        return code;
+    fprintf(stderr, "heliosctl: cannot write the output: %s\n", strerror(errno));
     return code ? code : EXIT_CODE_DATABASE;
 }
 
@@ -87,21 +89,29 @@ int main(int argc, char **argv)
 {
     static struct args args; /* too big for some stacks */
     const struct command *command;
+    char help[] = "--help";
     int code;
 
     setlocale(LC_CTYPE, "");
+    signal(SIGPIPE, SIG_IGN); /* databases are closed as they should be, also under `| head` */
     argp_err_exit_status = EXIT_CODE_USAGE;
     if (argc < 2) {
         print_help(stderr);
         return EXIT_CODE_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help(stdout);
         return finish(EXIT_CODE_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("heliosctl %s\n", helios_version_string());
         return finish(EXIT_CODE_OK);
+    }
+    if (strcmp(argv[1], "help") == 0) {
+        argv[1] = argv[2];
+        argv[2] = help;
+        argc = 3;
     }
     command = command_find(argv[1]);
     if (!command) {

@@ -1,5 +1,6 @@
 /* open.c - databases opened and closed for a command, and failures told: what, why, what next. */
 #include "tools/heliosctl.h"
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +25,13 @@ static const char *advice(helios_status status)
     switch (status) {
     case HELIOS_BUSY: return "close the program that has it open (`fuser -v DB/HELIOS` names it) and try again";
     case HELIOS_CORRUPT:
-        return "what is named is damaged, the rest is readable: `heliosctl verify DB` lists the damage; "
-               "keep a copy of the directory before anything else";
+        return "what is named is damaged, other files may be whole (`heliosctl dump` reads them one by one): "
+               "copy the directory before anything else";
     case HELIOS_NO_SPACE: return "nothing was lost: make room on the disk and try again";
     case HELIOS_NO_MEMORY: return "give the process more memory, or load in parts with --batch";
     case HELIOS_UNSUPPORTED: return "it was written by a newer version: use that version of heliosctl";
     case HELIOS_READ_ONLY: return "open it again; if that fails too, `heliosctl verify DB` says why";
-    case HELIOS_IO: return "check the directory's permissions and the disk (`dmesg`), then try again";
+    case HELIOS_IO: return "check permissions and the disk (`dmesg`), then try again";
     case HELIOS_EXISTS: return "choose another path, or leave out what insists on a new one";
     default: return NULL;
     }
@@ -107,6 +108,34 @@ int report_input(const struct args *args, const char *format, ...)
     return code;
 }
 
+int report_failure(const struct args *args, const char *format, ...)
+{
+    va_list values;
+    int code;
+
+    va_start(values, format);
+    code = report_text(args, "FAILURE", NULL, EXIT_CODE_DATABASE, format, values);
+    va_end(values);
+    return code;
+}
+
+int report_system(const struct args *args, const char *format, ...)
+{
+    int error = errno;
+    char message[1024];
+    size_t size;
+    va_list values;
+
+    va_start(values, format);
+    vsnprintf(message, sizeof(message), format, values);
+    va_end(values);
+    size = strlen(message);
+    snprintf(message + size, sizeof(message) - size, ": %s", strerror(error));
+    print_failure(args, error == ENOENT ? "NOT_FOUND" : "SYSTEM", message, NULL,
+                  error == ENOENT ? EXIT_CODE_NOT_FOUND : EXIT_CODE_DATABASE);
+    return error == ENOENT ? EXIT_CODE_NOT_FOUND : EXIT_CODE_DATABASE;
+}
+
 void ctl_share(helios_db *db)
 {
     shared = db;
@@ -135,7 +164,8 @@ int ctl_open(const struct args *args, enum open_mode mode, helios_db **db)
         return EXIT_CODE_OK;
     code = report_status(args, status, NULL);
     if (status == HELIOS_NOT_FOUND && !args->json)
-        fprintf(stderr, "  next: check the path, or make a database with `heliosctl create %s`\n", args->words[0]);
+        fprintf(stderr, options.create_if_missing ? "  next: make the directory above %s first\n"
+                        : "  next: check the path, or make a database with `heliosctl create %s`\n", args->words[0]);
     return code;
 }
 

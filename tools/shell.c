@@ -75,6 +75,7 @@ static int run_words(const struct args *shell, int count, char **words)
         argv[argc++] = words[i];
     argv[argc] = NULL;
     code = args_parse(command, argc, argv, false, &args);
+    args.json |= shell->json;
     if (code < 0)
         code = command->run(&args);
     fflush(stdout);

@@ -20,7 +20,7 @@ int stats_take(struct args *args, struct json_object **stats)
     if (code == EXIT_CODE_OK) {
         *stats = json_tokener_parse(text);
         if (!*stats)
-            code = report_input(args, "the library's statistics are not JSON: heliosctl and libhelios do not fit");
+            code = report_failure(args, "the library's statistics are not JSON: heliosctl and libhelios do not fit");
     }
     helios_free(text);
     return code;

@@ -67,15 +67,20 @@ uint64_t clock_micros(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* Can a line there be written over? */
+static bool term_redraws(FILE *file)
+{
+    const char *term = getenv("TERM");
+
+    return isatty(fileno(file)) && term && strcmp(term, "dumb") != 0;
+}
+
 void progress_begin(struct progress *progress, const struct args *args, const char *label, const char *unit,
                     uint64_t total)
 {
-    progress->shown = isatty(STDERR_FILENO) && !args->json;
-    progress->label = label;
-    progress->unit = unit;
-    progress->total = total;
-    progress->start = clock_micros();
-    progress->last = 0;
+    *progress = (struct progress){.label = label, .unit = unit, .total = total, .start = clock_micros()};
+    progress->shown = term_redraws(stderr) && !args->json;
+    progress->last = progress->start;
 }
 
 static void draw_bar(double part, int width, helios_buf *line)
@@ -88,38 +93,61 @@ static void draw_bar(double part, int width, helios_buf *line)
     buf_add_text(line, "]");
 }
 
+/* "123,456 rows  98,000/s", or "12.3 MiB  45.6 MiB/s" */
+static void add_amounts(const struct progress *progress, uint64_t units, double seconds, helios_buf *line)
+{
+    void (*human)(uint64_t, char *) = progress->unit ? human_count : human_bytes;
+    char number[32], rate[32];
+
+    human(units, number);
+    human((uint64_t)((double)units / seconds), rate);
+    buf_add_text(line, number);
+    if (progress->unit) {
+        buf_add_text(line, " ");
+        buf_add_text(line, progress->unit);
+    }
+    buf_add_text(line, "  ");
+    buf_add_text(line, rate);
+    buf_add_text(line, "/s");
+}
+
 /* "label [####>    ]  42 %  123,456 rows  98,000/s  0:12 left" */
-static void draw(const struct progress *progress, uint64_t done, uint64_t units, uint64_t now)
+static void compose(const struct progress *progress, uint64_t done, uint64_t units, uint64_t now, helios_buf *line)
 {
     double seconds = (double)(now - progress->start) / 1e6 + 1e-6;
     double part = progress->total ? (double)done / (double)progress->total : 0;
-    helios_buf line = {0};
-    char number[32], rate[32], tail[160];
+    char text[32];
     unsigned left;
 
-    if (part > 1)
-        part = 1;
+    part = part > 1 ? 1 : part;
     left = part > 0 ? (unsigned)(seconds * (1 - part) / part + 0.5) : 0;
-    human_count(units, number);
-    human_count((uint64_t)((double)units / seconds), rate);
-    buf_add_text(&line, "\r\033[K");
-    buf_add_text(&line, progress->label);
-    buf_add_text(&line, " ");
-    if (progress->total) {
-        draw_bar(part, term_width() > 90 ? 30 : 12, &line);
-        snprintf(tail, sizeof(tail), " %3d %%  %s %s  %s/s  %u:%02u left", (int)(part * 100), number, progress->unit,
-                 rate, left / 60, left % 60);
-    } else {
-        snprintf(tail, sizeof(tail), "%s %s  %s/s", number, progress->unit, rate);
+    buf_add_text(line, progress->label);
+    buf_add_text(line, " ");
+    if (!progress->total) {
+        add_amounts(progress, units, seconds, line);
+        return;
     }
-    buf_add_text(&line, tail);
-    fwrite(line.data, 1, line.size, stderr);
+    draw_bar(part, term_width() > 90 ? 30 : 12, line);
+    snprintf(text, sizeof(text), " %3d %%  ", (int)(part * 100));
+    buf_add_text(line, text);
+    add_amounts(progress, units, seconds, line);
+    if (part > 0) {
+        snprintf(text, sizeof(text), "  %u:%02u left", left / 60, left % 60);
+        buf_add_text(line, text);
+    }
+}
+
+/* One line that stays within the terminal, or the next one would not write over it. */
+static void put_line(struct progress *progress, const char *text)
+{
+    fprintf(stderr, "\r%.*s\033[K", term_width() - 1, text);
     fflush(stderr);
-    free(line.data);
+    progress->drawn = true;
 }
 
 void progress_update(struct progress *progress, uint64_t done, uint64_t units)
 {
+    helios_buf line = {0};
     uint64_t now;
 
     if (!progress->shown)
@@ -128,12 +156,26 @@ void progress_update(struct progress *progress, uint64_t done, uint64_t units)
     if (now - progress->last < 100000)
         return;
     progress->last = now;
-    draw(progress, done, units, now);
+    compose(progress, done, units, now, &line);
+    put_line(progress, line.data);
+    free(line.data);
+}
+
+void progress_say(struct progress *progress, const char *text)
+{
+    if (progress->shown)
+        put_line(progress, text);
+}
+
+void progress_clear(struct progress *progress)
+{
+    if (progress->drawn)
+        fputs("\r\033[K", stderr);
+    progress->drawn = false;
 }
 
 void progress_end(struct progress *progress)
 {
-    if (progress->shown && progress->last)
-        fputs("\r\033[K", stderr);
+    progress_clear(progress);
     progress->shown = false;
 }

@@ -10,10 +10,10 @@
 enum { FILES_SHOWN = 8 };
 
 struct marks {
-    const char *vertical, *branch, *last, *left, *fill, *right, *single, *empty;
+    const char *branch, *last, *left, *fill, *right, *single, *empty, *cut;
 };
-static const struct marks marks_utf8 = {"│", "├─", "└─", "├", "─", "┤", "┼", "·"};
-static const struct marks marks_ascii = {"|", "|-", "`-", "[", "=", "]", "#", "."};
+static const struct marks marks_utf8 = {"├─", "└─", "├", "─", "┤", "┼", "·", "…"};
+static const struct marks marks_ascii = {"|-", "`-", "[", "=", "]", "#", ".", "~"};
 
 struct picture {
     const struct args *args;
@@ -21,7 +21,7 @@ struct picture {
     struct json_object *levels;
     const char **bounds; /* sorted, distinct; borrowed from the JSON */
     size_t bound_count;
-    int span;            /* columns of a file's span */
+    int span, key;       /* columns of a file's span, of a key */
     bool colours;
 };
 
@@ -102,22 +102,24 @@ static void print_span(const struct picture *picture, int from, int to)
     }
 }
 
-/* At most `width` columns of a key, with "..." where it was cut. */
-static void print_key(const char *key, size_t width)
+/* A key in picture->key columns, with a mark where its middle was cut: keys begin and end alike or not. */
+static void print_key(const struct picture *picture, const char *key)
 {
-    size_t columns = 0;
-    const char *at = key;
+    size_t width = (size_t)picture->key, columns = utf8_columns(key), head = (width - 1) / 2, at = 0;
 
-    if (utf8_columns(key) <= width) {
-        fputs(key, stdout);
+    if (columns <= width) {
+        printf("%s%*s", key, (int)(width - columns), "");
         return;
     }
-    for (; *at; at++) {
-        if (((unsigned char)*at & 0xc0) != 0x80 && ++columns > width - 3)
-            break;
-        fputc(*at, stdout);
+    for (; *key; key++) {
+        bool begins = ((unsigned char)*key & 0xc0) != 0x80;
+
+        if (begins && at == head)
+            fputs(picture->marks->cut, stdout);
+        at += begins;
+        if (at <= head || at > columns - (width - 1 - head))
+            fputc(*key, stdout);
     }
-    fputs("...", stdout);
 }
 
 static void print_file(const struct picture *picture, struct json_object *file, bool last)
@@ -131,9 +133,9 @@ static void print_file(const struct picture *picture, struct json_object *file, 
            (unsigned long long)stats_number(file, "number"), bytes, entries);
     print_span(picture, column_of(picture, smallest), column_of(picture, largest));
     fputs("  ", stdout);
-    print_key(smallest, 16);
-    fputs(" .. ", stdout);
-    print_key(largest, 16);
+    print_key(picture, smallest);
+    fputs("  ", stdout);
+    print_key(picture, largest);
     fputc('\n', stdout);
 }
 
@@ -158,22 +160,29 @@ static void print_level(const struct picture *picture, struct json_object *level
         printf(" %s %zu more (--all shows them)\n", picture->marks->last, sum.files - shown);
 }
 
-static void draw(const struct args *args, struct json_object *stats, struct json_object *levels, size_t file_count)
+/* What the numbers leave of a line goes to the span and the two keys. */
+static void share_width(struct picture *picture, int width)
+{
+    int room = width - 42;
+
+    picture->key = room / 4 < 12 ? 12 : room / 4 > 24 ? 24 : room / 4;
+    picture->span = room - 2 * picture->key;
+    picture->span = picture->span < 12 ? 12 : picture->span > 60 ? 60 : picture->span;
+}
+
+static void draw(const struct args *args, struct json_object *levels, size_t file_count)
 {
     struct picture picture = {
         .args = args,
         .marks = term_utf8() ? &marks_utf8 : &marks_ascii,
         .levels = levels,
         .colours = term_colours(stdout),
-        .span = term_width() - 78,
     };
 
-    if (picture.span < 16)
-        picture.span = 16;
-    if (picture.span > 60)
-        picture.span = 60;
+    share_width(&picture, term_width() - 1);
     collect_bounds(&picture, file_count);
-    printf("%s: %zu file%s\n", args->words[0], file_count, file_count == 1 ? "" : "s");
+    printf("    %8s %10s %12s  %-*s  %-*s  %s\n", "file", "size", "entries", picture.span, "part of all keys", picture.key,
+           "smallest key", "largest key");
     for (size_t i = 0; i < json_object_array_length(levels); i++)
         print_level(&picture, json_object_array_get_idx(levels, i));
     free(picture.bounds);
@@ -199,7 +208,7 @@ static int run_tree(struct args *args)
         printf("%s: no tables yet; what was written is in the log (`heliosctl flush %s` makes tables of it)\n",
                args->words[0], args->words[0]);
     } else {
-        draw(args, stats, levels, file_count);
+        draw(args, levels, file_count);
     }
     json_free(stats);
     return EXIT_CODE_OK;

@@ -19,23 +19,24 @@ static void print_numbers(const struct args *args, const char *verb, const char 
     json_free(object);
 }
 
-struct verify {
-    struct progress progress;
-    uint64_t total;
-};
-
+/* Totals are told with each step: an estimate may change. */
 static void show_verify(void *arg, uint64_t done, uint64_t total)
 {
-    struct verify *verify = arg;
+    struct progress *progress = arg;
 
-    verify->total = total;
-    verify->progress.total = total;
-    progress_update(&verify->progress, done, done);
+    progress->total = total;
+    progress_update(progress, done, done);
+}
+
+static bool show_compact(void *arg, uint64_t done, uint64_t total)
+{
+    show_verify(arg, done, total);
+    return true;
 }
 
 static int run_verify(struct args *args)
 {
-    struct verify verify = {0};
+    struct progress progress;
     helios_status status;
     helios_db *db;
     char bytes[32];
@@ -43,34 +44,69 @@ static int run_verify(struct args *args)
 
     if (code)
         return code;
-    progress_begin(&verify.progress, args, "verifying", "bytes", 0);
-    status = helios_verify(db, show_verify, &verify);
-    progress_end(&verify.progress);
+    progress_begin(&progress, args, "verifying", NULL, 0);
+    status = helios_verify(db, show_verify, &progress);
+    progress_end(&progress);
     if (status != HELIOS_OK)
         code = report_status(args, status, NULL);
     code = ctl_close(args, db, code);
     if (code)
         return code;
-    human_bytes(verify.total, bytes);
+    human_bytes(progress.total, bytes);
     if (args->json)
-        print_numbers(args, "good", "bytes", verify.total, NULL, 0);
+        print_numbers(args, "good", "bytes", progress.total, NULL, 0);
     else
         printf("%s: good, %s checked\n", args->words[0], bytes);
     return code;
 }
 
-static uint64_t disk_bytes(helios_db *db)
-{
-    uint64_t bytes = 0;
+struct table_sum {
+    uint64_t bytes, files;
+};
 
-    return helios_stat(db, "disk.bytes", &bytes) == HELIOS_OK ? bytes : 0;
+/* The log is left out: a segment is as long when it is empty. */
+static struct table_sum table_sum(helios_db *db)
+{
+    struct table_sum sum = {0};
+
+    if (helios_stat(db, "table.bytes", &sum.bytes) != HELIOS_OK || helios_stat(db, "files", &sum.files) != HELIOS_OK)
+        return (struct table_sum){0};
+    return sum;
+}
+
+static helios_status compact(const struct args *args, helios_db *db, const struct bounds *bounds)
+{
+    helios_compact_options options = HELIOS_COMPACT_OPTIONS_INIT;
+    struct progress progress;
+    helios_status status;
+
+    options.from = bounds->lower;
+    options.to = bounds->upper;
+    options.progress = show_compact;
+    options.arg = &progress;
+    progress_begin(&progress, args, "compacting", NULL, 0);
+    status = helios_compact_range(db, &options);
+    progress_end(&progress);
+    return status;
+}
+
+static void print_compacted(const struct args *args, struct table_sum before, struct table_sum after)
+{
+    char before_text[32], after_text[32];
+
+    human_bytes(before.bytes, before_text);
+    human_bytes(after.bytes, after_text);
+    if (args->json)
+        print_numbers(args, "compacted", "bytes_before", before.bytes, "bytes_after", after.bytes);
+    else
+        printf("%s: %s in %llu tables before, %s in %llu after\n", args->words[0], before_text,
+               (unsigned long long)before.files, after_text, (unsigned long long)after.files);
 }
 
 static int run_compact(struct args *args)
 {
     struct bounds bounds;
-    uint64_t before, after;
-    char before_text[32], after_text[32];
+    struct table_sum before, after;
     helios_status status;
     helios_db *db;
     int code = bounds_take(args, &bounds);
@@ -80,20 +116,14 @@ static int run_compact(struct args *args)
     code = ctl_open(args, OPEN_WRITE, &db);
     if (code)
         goto out;
-    before = disk_bytes(db);
-    status = helios_compact(db, bounds.lower, bounds.upper);
+    before = table_sum(db);
+    status = compact(args, db, &bounds);
     if (status != HELIOS_OK)
         code = report_status(args, status, NULL);
-    after = disk_bytes(db);
+    after = table_sum(db);
     code = ctl_close(args, db, code);
-    if (code)
-        goto out;
-    human_bytes(before, before_text);
-    human_bytes(after, after_text);
-    if (args->json)
-        print_numbers(args, "compacted", "bytes_before", before, "bytes_after", after);
-    else
-        printf("%s: %s before, %s after\n", args->words[0], before_text, after_text);
+    if (code == EXIT_CODE_OK)
+        print_compacted(args, before, after);
 out:
     bounds_release(&bounds);
     return code;
