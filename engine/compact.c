@@ -290,7 +290,7 @@ static void finish(struct compaction *c)
         tell(c, result_count(c));
     } else {
         for (size_t i = 0; i < c->part_count; i++)
-            compact_result_discard(&c->parts[i].result, &db->home);
+            tables_discard(db, &c->parts[i].result);
     }
     corrupt = status == HELIOS_CORRUPT;
     status = quarantine(c, status);

@@ -258,6 +258,9 @@ helios_status tree_install(struct helios_db *, const struct version_change *, si
 /* The same for tables that a durable log record names: they are shown even if the manifest cannot be
  * written now, as the log brings them back and the next edit is a snapshot that has them. */
 helios_status tree_install_logged(struct helios_db *, const struct version_change *, size_t count) CHECKED;
+/* Removes the tables of a job whose edit failed, unless the manifest may name them all the same; the next
+ * open removes them then. The caller's sentence stays. */
+void tables_discard(struct helios_db *, struct compact_result *);
 /* The last edit of a clean close. */
 helios_status tree_mark_clean(struct helios_db *, wal_pos end) CHECKED;
 uint64_t file_number_take(void *db); /* any db; the type fits compact_job.next_number */

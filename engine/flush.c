@@ -113,7 +113,7 @@ helios_status flush_oldest(struct helios_db *db)
     if (status == HELIOS_OK) {
         status = install_tables(db, slot, &result, collected);
         if (status != HELIOS_OK)
-            compact_result_discard(&result, &db->home);
+            tables_discard(db, &result);
         else
             event_log_say(db->events, "flushed %" PRIu64 " entries into %zu tables in %" PRIu64 " ms",
                           result.entries_written, result.count, (io_monotonic(db->fs) - began) / 1000);

@@ -214,6 +214,22 @@ helios_status tree_install_logged(struct helios_db *db, const struct version_cha
     return install(db, changes, count, NULL, true);
 }
 
+void tables_discard(struct helios_db *db, struct compact_result *result)
+{
+    struct error_note note = {0};
+    bool doubt;
+
+    error_keep(&note, HELIOS_IO);
+    mutex_lock(&db->manifest_mu);
+    doubt = manifest_in_doubt(db->manifest);
+    mutex_unlock(&db->manifest_mu);
+    if (doubt)
+        compact_result_release(result);
+    else
+        compact_result_discard(result, &db->home);
+    (void)!error_tell(&note);
+}
+
 helios_status tree_mark_clean(struct helios_db *db, wal_pos end)
 {
     helios_status status;

@@ -35,7 +35,8 @@ struct manifest {
     char *directory;
     char name[24];
     uint64_t number, salt, end, snapshot_bytes;
-    bool broken; /* the end of the file is in doubt */
+    bool broken; /* the next edit begins a new file */
+    bool doubt;  /* an edit that failed may be found: its sync failed, or CURRENT may name its file */
 };
 
 /* ---- encoding ---- */
@@ -196,11 +197,13 @@ static helios_status write_edit(struct manifest *manifest, helios_buf *edit)
         return status;
     manifest->broken = true;
     status = io_write(manifest->file, manifest->end, edit->data, edit->size);
-    if (status == HELIOS_OK)
-        status = io_sync(manifest->file);
     if (status != HELIOS_OK)
         return status;
-    manifest->broken = false;
+    manifest->doubt = true;
+    status = io_sync(manifest->file);
+    if (status != HELIOS_OK)
+        return status;
+    manifest->broken = manifest->doubt = false;
     manifest->end += edit->size;
     return HELIOS_OK;
 }
@@ -222,8 +225,8 @@ static void path_of(const char *directory, const char *name, char out[PATH_BYTES
     snprintf(out, PATH_BYTES, "%s/%s", directory, name);
 }
 
-/* CURRENT is written aside, synced and renamed, so that it is always whole. */
-static helios_status point_current(struct io_fs *fs, const char *directory, const char *name)
+/* CURRENT is written aside, synced and renamed, so that it is always whole. *doubt: it may have moved. */
+static helios_status point_current(struct io_fs *fs, const char *directory, const char *name, bool *doubt)
 {
     char path[PATH_BYTES], aside[PATH_BYTES], text[64];
     struct io_file *file = NULL;
@@ -238,11 +241,11 @@ static helios_status point_current(struct io_fs *fs, const char *directory, cons
     if (status == HELIOS_OK)
         status = io_sync(file);
     io_close(file);
-    if (status == HELIOS_OK)
-        status = io_rename(fs, aside, path);
-    if (status == HELIOS_OK)
-        status = io_sync_directory(fs, directory);
-    return status;
+    if (status != HELIOS_OK)
+        return status;
+    *doubt = true;
+    status = io_rename(fs, aside, path);
+    return status == HELIOS_OK ? io_sync_directory(fs, directory) : status;
 }
 
 static helios_status create_file(struct manifest *manifest, uint64_t number)
@@ -282,8 +285,10 @@ static helios_status begin_file(struct manifest *manifest, struct manifest_state
         status = create_file(&fresh, number);
     if (status == HELIOS_OK)
         status = write_edit(&fresh, &edit);
+    if (status == HELIOS_OK) /* its name before the one of CURRENT: the two changes may survive in any order */
+        status = io_sync_directory(manifest->fs, manifest->directory);
     if (status == HELIOS_OK)
-        status = point_current(manifest->fs, manifest->directory, fresh.name);
+        status = point_current(manifest->fs, manifest->directory, fresh.name, &manifest->doubt);
     helios_buf_free(&edit);
     if (status != HELIOS_OK) {
         /* CURRENT may or may not have moved: only files that it surely does not name may go, and a
@@ -379,6 +384,7 @@ helios_status manifest_append(struct manifest *manifest, struct manifest_state *
     return status;
 }
 
+bool manifest_in_doubt(const struct manifest *manifest) { return manifest->doubt; }
 uint64_t manifest_number(const struct manifest *manifest) { return manifest->number; }
 const char *manifest_path(const struct manifest *manifest) { return io_path(manifest->file); }
 

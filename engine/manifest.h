@@ -47,6 +47,9 @@ helios_status manifest_open(struct io_fs *, const char *directory, struct table_
  * new manifest with a snapshot of `after`. after: the version with the changes applied. */
 helios_status manifest_append(struct manifest *, struct manifest_state *, const struct version_change *,
                               size_t count, const struct version *after) CHECKED;
+/* An append failed in such a way that an open may find its edit all the same: what it names must stay until
+ * a later one succeeded. */
+bool manifest_in_doubt(const struct manifest *);
 void manifest_close(struct manifest *);
 uint64_t manifest_number(const struct manifest *);
 const char *manifest_path(const struct manifest *);
