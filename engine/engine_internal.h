@@ -4,7 +4,7 @@
  * runs read.c -> memtable/, then sstable/; background.c turns memtables into tables and merges them;
  * manifest.c makes each change of the tree durable; open.c and recovery.c bring it all back.
  *
- * Lock order: job_mu, state_mu, manifest_mu; then commit_mu, alone and short. Readers take none. */
+ * Lock order: manifest_mu, state_mu, commit_mu; the last is held for a few dozen instructions. Readers take none. */
 #ifndef HELIOS_ENGINE_INTERNAL_H
 #define HELIOS_ENGINE_INTERNAL_H
 #include "base/buf.h"
