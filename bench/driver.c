@@ -1,0 +1,527 @@
+/* driver.c - runs workloads on one engine, one after the other, in a directory of its own; prints a line of
+ * JSON for the settings and one for each workload. `compare` runs several engines in turn and makes tables.
+ */
+#include "bench/driver.h"
+#include "base/thread.h"
+#include "bench/process.h"
+#include "bench/workloads.h"
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    THREADS_MAX = 64,
+    WARM_ROUNDS = 6,
+    WARM_PASSES = 2,
+    WARM_BATCH = 1000,
+    STEPS_PER_READ = 4,
+    READS_PER_SEEK = 4
+};
+
+static char scratch[4096]; /* this run's directory; removed at exit */
+
+void bench_die(const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "bench-%s: ", bench_engine.name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* Not at exit of a child that shares the directory: it is killed. */
+static void scratch_remove(void)
+{
+    if (scratch[0])
+        directory_remove(scratch);
+}
+
+void bench_close(struct bench *bench)
+{
+    if (bench->db)
+        bench->engine->close(bench->db);
+    bench->db = NULL;
+}
+
+void bench_fresh(struct bench *bench)
+{
+    bench_close(bench);
+    directory_remove(bench->settings.path);
+    if (mkdir(bench->settings.path, 0777) != 0)
+        bench_die("cannot create %s: %s", bench->settings.path, strerror(errno));
+}
+
+double bench_settle(struct bench *bench)
+{
+    double start = seconds_now(), flushed, idle;
+
+    bench->engine->flush(bench->db);
+    flushed = seconds_now();
+    idle = process_wait_idle();
+    return (idle > flushed ? idle : flushed) - start;
+}
+
+static bool value_is_right(const struct bench *bench, uint64_t index, helios_slice value)
+{
+    for (unsigned generation = 0; generation <= bench->generation; generation++)
+        if (slice_equal(value, data_value(&bench->data, index, generation)))
+            return true;
+    return false;
+}
+
+void bench_check(struct bench *bench)
+{
+    const struct engine *engine = bench->engine;
+    void *session = engine->session_open(bench->db), *cursor = engine->cursor_open(session);
+    struct record record;
+    char key[KEY_BYTES];
+    uint64_t index = 0;
+
+    for (bool valid = engine->first(cursor, &record); valid; valid = engine->next(cursor, &record), index++) {
+        data_key(&bench->data, index * 2, key);
+        while (bench->holes && index < bench->live && !slice_equal(record.key, slice_make(key, KEY_BYTES)))
+            data_key(&bench->data, ++index * 2, key);
+        if (index >= bench->live || !slice_equal(record.key, slice_make(key, KEY_BYTES)))
+            bench_die("check: the key at index %" PRIu64 " is not the one that was written", index);
+        if (!value_is_right(bench, index, record.value))
+            bench_die("check: the value at index %" PRIu64 " is not the one that was written", index);
+    }
+    if (!bench->holes && index != bench->live)
+        bench_die("check: %" PRIu64 " records instead of %" PRIu64, index, bench->live);
+    engine->cursor_close(cursor);
+    engine->session_close(session);
+}
+
+struct run {
+    struct bench *bench;
+    const struct workload *workload;
+    unsigned threads;
+    uint64_t ops; /* asked for, all threads */
+    uint32_t *hot;
+    pthread_barrier_t begin;
+    _Atomic bool stop;
+    /* Measured. */
+    struct worker *workers; /* `threads` of them, then the writer beside readers */
+    double seconds, settle_seconds;
+    uint64_t written, settle_written, peak;
+    struct usage usage;
+};
+
+struct start {
+    struct run *run;
+    struct worker *worker;
+    void (*work)(struct worker *);
+};
+
+static void *worker_main(void *arg)
+{
+    struct start *start = arg;
+
+    pthread_barrier_wait(&start->run->begin);
+    start->work(start->worker);
+    return NULL;
+}
+
+/* The same draws in every run, others in every workload and thread. */
+static uint64_t seed_of(const char *name, unsigned thread)
+{
+    uint64_t seed = 14695981039346656037u + thread;
+
+    for (; *name; name++)
+        seed = (seed ^ (unsigned char)*name) * 1099511628211u;
+    return seed;
+}
+
+static void worker_init(struct run *run, unsigned number)
+{
+    struct bench *bench = run->bench;
+    struct worker *w = &run->workers[number];
+
+    *w = (struct worker){
+        .engine = bench->engine,
+        .session = bench->engine->session_open(bench->db),
+        .data = &bench->data,
+        .live = bench->live,
+        .generation = bench->generation,
+        .hot = run->hot,
+        .stop = &run->stop,
+        .from = run->ops * number / run->threads,
+        .to = run->ops * (number + 1) / run->threads,
+    };
+    random_seed(&w->random, seed_of(run->workload->name, number));
+    histogram_init(&w->ticks);
+}
+
+static void run_threads(struct run *run)
+{
+    unsigned all = run->threads + (run->workload->flags & WORKLOAD_WRITER ? 1 : 0);
+    struct start starts[THREADS_MAX + 1];
+    pthread_t threads[THREADS_MAX + 1];
+    double start;
+
+    pthread_barrier_init(&run->begin, NULL, all + 1);
+    for (unsigned i = 0; i < all; i++) {
+        worker_init(run, i);
+        starts[i] = (struct start){run, &run->workers[i],
+                                   i < run->threads ? run->workload->run : overwrite_until_stopped};
+        if (thread_start(&threads[i], "bench", worker_main, &starts[i]) != HELIOS_OK)
+            bench_die("%s", helios_last_error());
+    }
+    pthread_barrier_wait(&run->begin);
+    start = seconds_now();
+    for (unsigned i = 0; i < run->threads; i++)
+        thread_join(threads[i]);
+    run->seconds = seconds_now() - start;
+    atomic_store(&run->stop, true);
+    for (unsigned i = run->threads; i < all; i++)
+        thread_join(threads[i]);
+    for (unsigned i = 0; i < all; i++)
+        run->bench->engine->session_close(run->workers[i].session);
+    pthread_barrier_destroy(&run->begin);
+}
+
+/* Writes what will be measured a few times over, so that logs have been retired and can be used again. */
+static void warm_logs(struct bench *bench, uint64_t count)
+{
+    const struct engine *engine = bench->engine;
+    void *session = engine->session_open(bench->db);
+    static struct record records[WARM_BATCH];
+    static char keys[WARM_BATCH][KEY_BYTES];
+    size_t used = 0;
+
+    for (uint64_t i = 0; i < count * WARM_ROUNDS * WARM_PASSES; i++) {
+        uint64_t index = data_scatter(&bench->data, i % count);
+
+        data_key(&bench->data, index * 2, keys[used]);
+        records[used] =
+            (struct record){slice_make(keys[used], KEY_BYTES), data_value(&bench->data, index, 0)};
+        if (++used == WARM_BATCH || (i + 1) % count == 0) {
+            engine->put_batch(session, records, used);
+            used = 0;
+        }
+        if ((i + 1) % (count * WARM_PASSES) == 0)
+            bench_settle(bench);
+    }
+    engine->session_close(session);
+}
+
+static uint64_t ops_of(const struct bench *bench, const struct workload *workload, unsigned threads)
+{
+    const struct sizes *sizes = &bench->sizes;
+
+    switch (workload->count) {
+    case COUNT_SYNCED:
+        return threads > 1 ? sizes->synced * 4 : sizes->synced;
+    case COUNT_READS:
+        return sizes->reads;
+    case COUNT_STEPS:
+        return sizes->reads * STEPS_PER_READ;
+    case COUNT_SEEKS:
+        return sizes->reads / READS_PER_SEEK;
+    case COUNT_KEYS:
+        break;
+    }
+    return sizes->count;
+}
+
+/* A database in the state and with the settings that the workload begins with. */
+static void prepare(struct run *run)
+{
+    struct bench *bench = run->bench;
+    unsigned flags = run->workload->flags, writers = flags & WORKLOAD_WRITER ? 1 : run->threads;
+    bool fresh = flags & WORKLOAD_FRESH, sync = flags & WORKLOAD_SYNC;
+    bool other = bench->settings.sync != sync || (bench->settings.writers > 1) != (writers > 1);
+
+    if (!fresh && bench->live == 0)
+        bench_die("%s: a fill must come before", run->workload->name);
+    if (fresh) {
+        bench->live = run->ops;
+        bench->generation = 0;
+        bench->holes = false;
+        data_release(&bench->data);
+        data_init(&bench->data, bench->live, bench->sizes.value_bytes, bench->sizes.binary_keys);
+    } else if (flags & WORKLOAD_WRITES) {
+        bench->generation++;
+        bench->holes |= (flags & WORKLOAD_DELETES) != 0;
+    }
+    if (fresh || (other && flags & WORKLOAD_WRITES)) {
+        bench->settings.sync = sync;
+        bench->settings.writers = writers;
+        if (fresh)
+            bench_fresh(bench);
+        bench_close(bench);
+        bench->db = bench->engine->open(&bench->settings);
+    }
+    if (sync && bench->engine->stores)
+        warm_logs(bench, run->ops);
+    if (flags & WORKLOAD_HOT)
+        run->hot = data_zipfian(&bench->data, run->ops, seed_of(run->workload->name, 0));
+}
+
+static uint64_t found_all(const struct run *run)
+{
+    uint64_t found = 0;
+
+    for (unsigned i = 0; i < run->threads; i++)
+        found += run->workers[i].found;
+    return found;
+}
+
+static void check(const struct run *run)
+{
+    unsigned flags = run->workload->flags;
+    struct bench *bench = run->bench;
+
+    if (!bench->engine->stores)
+        return;
+    if (flags & WORKLOAD_HITS && !bench->holes && found_all(run) != run->ops)
+        bench_die("%s: %" PRIu64 " of %" PRIu64 " keys were found", run->workload->name, found_all(run),
+                  run->ops);
+    if (flags & WORKLOAD_MISSES && found_all(run) != 0)
+        bench_die("%s: %" PRIu64 " absent keys were found", run->workload->name, found_all(run));
+    if (flags & WORKLOAD_WRITES)
+        bench_check(bench);
+}
+
+static void measure(struct run *run)
+{
+    uint64_t before;
+
+    process_peak_reset();
+    before = process_written();
+    run_threads(run);
+    run->written = process_written() - before;
+    if (run->workload->flags & WORKLOAD_WRITES) {
+        run->settle_seconds = bench_settle(run->bench);
+        run->settle_written = process_written() - before - run->written;
+    }
+    run->peak = process_peak();
+    run->usage = directory_usage(run->bench->settings.path);
+}
+
+static void print_writes(const struct run *run, uint64_t ops)
+{
+    const struct bench *bench = run->bench;
+    uint64_t record = KEY_BYTES + (run->workload->flags & WORKLOAD_DELETES ? 0 : bench->sizes.value_bytes);
+    uint64_t live = bench->live * (KEY_BYTES + bench->sizes.value_bytes);
+
+    printf(", \"settle_seconds\": %.3f, \"written\": %" PRIu64 ", \"settle_written\": %" PRIu64
+           ", \"user_bytes\": %" PRIu64 ", \"write_amplification\": %.3f",
+           run->settle_seconds, run->written, run->settle_written, ops * record,
+           (double)(run->written + run->settle_written) / (double)(ops * record + 1));
+    if (!bench->holes)
+        printf(", \"space_amplification\": %.3f", (double)run->usage.bytes / (double)live);
+}
+
+static void print_nanos(const struct histogram *ticks)
+{
+    double nanos = ticks_nanos();
+
+    printf(", \"nanos\": {\"mean\": %.1f, \"p50\": %.0f, \"p90\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f, "
+           "\"p99.99\": "
+           "%.0f, \"max\": %.0f}",
+           (double)ticks->sum * nanos / (double)(ticks->count + !ticks->count),
+           (double)histogram_percentile(ticks, 50) * nanos, (double)histogram_percentile(ticks, 90) * nanos,
+           (double)histogram_percentile(ticks, 99) * nanos, (double)histogram_percentile(ticks, 99.9) * nanos,
+           (double)histogram_percentile(ticks, 99.99) * nanos, (double)ticks->max * nanos);
+}
+
+static void print_result(const struct run *run, const char *name)
+{
+    struct histogram ticks;
+    uint64_t ops = 0, writer_ops = 0;
+
+    histogram_init(&ticks);
+    for (unsigned i = 0; i < run->threads; i++) {
+        ops += run->workers[i].ops;
+        histogram_merge(&ticks, &run->workers[i].ticks);
+    }
+    printf("{\"engine\": \"%s\", \"workload\": \"%s\", \"threads\": %u, \"ops\": %" PRIu64
+           ", \"seconds\": %.6f, \"ops_per_second\": %.0f",
+           run->bench->engine->name, name, run->threads, ops, run->seconds, (double)ops / run->seconds);
+    if (run->workload->flags & WORKLOAD_WRITER) {
+        writer_ops = run->workers[run->threads].ops;
+        printf(", \"writer_ops_per_second\": %.0f", (double)writer_ops / run->seconds);
+    }
+    if (run->workload->flags & WORKLOAD_WRITES)
+        print_writes(run, writer_ops ? writer_ops : ops);
+    print_nanos(&ticks);
+    printf(", \"space_bytes\": %" PRIu64 ", \"files\": %" PRIu64 ", \"peak_bytes\": %" PRIu64 "}\n",
+           run->usage.bytes, run->usage.files, run->peak);
+    fflush(stdout);
+}
+
+/* "name" or "name@threads". */
+static void run_named(struct bench *bench, const char *name)
+{
+    size_t size = strcspn(name, "@");
+    struct run run = {.bench = bench, .threads = 1};
+
+    if (scenario_run(bench, name))
+        return;
+    run.workload = workload_find(name, size);
+    if (!run.workload)
+        bench_die("no workload is called %s", name);
+    if (name[size])
+        run.threads = (unsigned)strtoul(name + size + 1, NULL, 10);
+    if (run.threads < 1 || run.threads > THREADS_MAX)
+        bench_die("%s: 1 to %d threads", name, THREADS_MAX);
+    run.workers = calloc(run.threads + 1, sizeof(*run.workers));
+    if (!run.workers)
+        bench_die("no memory");
+    run.ops = ops_of(bench, run.workload, run.threads);
+    prepare(&run);
+    measure(&run);
+    check(&run);
+    print_result(&run, name);
+    free(run.hot);
+    free(run.workers);
+}
+
+static void print_settings(const struct bench *bench)
+{
+    char text[1024];
+
+    bench->engine->describe(&bench->settings, text, sizeof(text));
+    printf("{\"engine\": \"%s\", \"keys\": %" PRIu64
+           ", \"key_bytes\": %d, \"value_bytes\": %zu, \"settings\": \"%s\"}\n",
+           bench->engine->name, bench->sizes.count, KEY_BYTES, bench->sizes.value_bytes, text);
+    fflush(stdout);
+}
+
+static const char usage_text[] =
+    "Usage: bench-%s [option]... WORKLOAD[@THREADS][,...]\n"
+    "Runs the workloads in turn in a scratch directory and prints a line of JSON for each.\n"
+    "A fill begins with an empty database, everything else goes on with what is there.\n"
+    "  fillseq fillrandom fillbatch fillsync overwrite updaterandom deleterandom readrandom readmissing\n"
+    "  readhot readwhilewriting readseq readreverse seekrandom seekrandomnew open replay\n"
+    "  --dir=DIR       where the scratch directory is made (.)\n"
+    "  --num=N         keys of a fill (2000000)\n"
+    "  --reads=N       reads (as --num); a quarter as many seeks, four times as many steps of a scan\n"
+    "  --synced=N      writes of fillsync (--num / 200); four times as many with several threads\n"
+    "  --value=N       bytes of a value (100)\n"
+    "  --keys=binary   8 bytes big-endian and 8 of hash instead of 16 decimal digits\n"
+    "  --memtable=N    bytes of a memtable (64M)\n"
+    "  --cache=N       bytes of the block cache (256M)\n"
+    "  --file=N        bytes of a table file, where the engine has such a setting (64M)\n"
+    "Numbers take K, M, G: 1024 each.\n";
+
+static uint64_t number_of(const char *text)
+{
+    char *end = NULL;
+    uint64_t number = strtoull(text, &end, 10);
+    const char *units = "KMG", *unit = *end ? strchr(units, *end) : NULL;
+
+    if (end == text || (*end && (!unit || end[1])))
+        bench_die("%s is no number", text);
+    return unit ? number << (10 * (unit - units + 1)) : number;
+}
+
+static const struct option options[] = {
+    {"dir", required_argument, NULL, 'd'},
+    {"num", required_argument, NULL, 'n'},
+    {"reads", required_argument, NULL, 'r'},
+    {"synced", required_argument, NULL, 's'},
+    {"value", required_argument, NULL, 'v'},
+    {"keys", required_argument, NULL, 'k'},
+    {"memtable", required_argument, NULL, 'm'},
+    {"cache", required_argument, NULL, 'c'},
+    {"file", required_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static _Noreturn void show_usage(FILE *to, int exit_code)
+{
+    fprintf(to, usage_text, bench_engine.name);
+    exit(exit_code);
+}
+
+static void option_set(struct bench *bench, int option, const char *value, const char **directory)
+{
+    switch (option) {
+    case 'd':
+        *directory = value;
+        break;
+    case 'n':
+        bench->sizes.count = number_of(value);
+        break;
+    case 'r':
+        bench->sizes.reads = number_of(value);
+        break;
+    case 's':
+        bench->sizes.synced = number_of(value);
+        break;
+    case 'v':
+        bench->sizes.value_bytes = number_of(value);
+        break;
+    case 'k':
+        bench->sizes.binary_keys = strcmp(value, "binary") == 0;
+        break;
+    case 'm':
+        bench->settings.memtable_bytes = number_of(value);
+        break;
+    case 'c':
+        bench->settings.cache_bytes = number_of(value);
+        break;
+    case 'f':
+        bench->settings.file_bytes = number_of(value);
+        break;
+    case 'h':
+        show_usage(stdout, 0);
+    default:
+        show_usage(stderr, 2);
+    }
+}
+
+/* Returns the workloads, which the caller cuts up. */
+static char *arguments_read(struct bench *bench, int argc, char **argv, const char **directory)
+{
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        option_set(bench, option, optarg, directory);
+    if (optind + 1 != argc || bench->sizes.count < 1 || bench->sizes.value_bytes < 1)
+        show_usage(stderr, 2);
+    if (!bench->sizes.reads)
+        bench->sizes.reads = bench->sizes.count;
+    if (!bench->sizes.synced)
+        bench->sizes.synced = bench->sizes.count / 200 + 1;
+    return argv[optind];
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {
+        .engine = &bench_engine,
+        .sizes = {.count = 2000000, .value_bytes = 100},
+        .settings = {.path = scratch,
+                     .memtable_bytes = 64 << 20,
+                     .cache_bytes = 256 << 20,
+                     .file_bytes = 64 << 20,
+                     .writers = 1},
+    };
+    const char *directory = ".";
+    char *workloads = arguments_read(&bench, argc, argv, &directory);
+
+    snprintf(scratch, sizeof(scratch), "%s/bench-%s-XXXXXX", directory, bench_engine.name);
+    if (!mkdtemp(scratch)) {
+        scratch[0] = '\0';
+        bench_die("cannot make a directory in %s: %s", directory, strerror(errno));
+    }
+    atexit(scratch_remove);
+    data_init(&bench.data, bench.sizes.count, bench.sizes.value_bytes, bench.sizes.binary_keys);
+    ticks_nanos();
+    print_settings(&bench);
+    for (char *name = strtok(workloads, ","); name; name = strtok(NULL, ","))
+        run_named(&bench, name);
+    bench_close(&bench);
+    data_release(&bench.data);
+    return 0;
+}

@@ -1,0 +1,186 @@
+/* engine_helios.c - Helios behind the driver's table: defaults, but for history, which nobody asks of the
+ * peers. */
+#include "bench/engine.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct session {
+    helios_db *db;
+    helios_batch *batch;
+    helios_buf value;
+};
+
+static void must(helios_status status, const char *what)
+{
+    if (status != HELIOS_OK)
+        bench_die("%s: %s: %s", what, helios_status_name(status), helios_last_error());
+}
+
+static void h_describe(const struct settings *settings, char *text, size_t size)
+{
+    helios_options defaults = HELIOS_OPTIONS_INIT;
+
+    snprintf(text, size,
+             "Helios %s: memtable %zu MiB, cache %zu MiB, blocks %u B, filter %.0f bits, lz4, no history, no "
+             "feed, "
+             "durability ASYNC, in fillsync SYNC, get into a reused buffer",
+             helios_version_string(), (size_t)(settings->memtable_bytes >> 20),
+             (size_t)(settings->cache_bytes >> 20), (unsigned)defaults.block_bytes,
+             defaults.filter_bits_per_key);
+}
+
+static void *h_open(const struct settings *settings)
+{
+    helios_options options = HELIOS_OPTIONS_INIT;
+    helios_db *db = NULL;
+
+    options.memtable_bytes = settings->memtable_bytes;
+    options.block_cache_bytes = settings->cache_bytes;
+    options.history_retention = 0;
+    options.durability = settings->sync ? HELIOS_DURABILITY_SYNC : HELIOS_DURABILITY_ASYNC;
+    must(helios_open(settings->path, &options, &db), "open");
+    return db;
+}
+
+static void h_close(void *db)
+{
+    must(helios_close(db), "close");
+}
+static void h_flush(void *db)
+{
+    must(helios_flush(db), "flush");
+}
+
+static void *h_session_open(void *db)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    helios_batch *batch = helios_batch_new();
+
+    if (!session || !batch)
+        bench_die("no memory");
+    session->db = db;
+    session->batch = batch;
+    return session;
+}
+
+static void h_session_close(void *handle)
+{
+    struct session *session = handle;
+
+    helios_batch_free(session->batch);
+    helios_buf_free(&session->value);
+    free(session);
+}
+
+static void h_put(void *handle, helios_slice key, helios_slice value)
+{
+    struct session *session = handle;
+
+    must(helios_put(session->db, NULL, key, value), "put");
+}
+
+static void h_put_batch(void *handle, const struct record *records, size_t count)
+{
+    struct session *session = handle;
+
+    helios_batch_clear(session->batch);
+    for (size_t i = 0; i < count; i++)
+        helios_batch_put(session->batch, records[i].key, records[i].value);
+    must(helios_write(session->db, NULL, session->batch, NULL), "write");
+}
+
+static void h_del(void *handle, helios_slice key)
+{
+    struct session *session = handle;
+
+    must(helios_delete(session->db, NULL, key), "delete");
+}
+
+static bool h_get(void *handle, helios_slice key, helios_slice *value)
+{
+    struct session *session = handle;
+    helios_status status = helios_get(session->db, NULL, key, &session->value);
+
+    if (status == HELIOS_NOT_FOUND)
+        return false;
+    must(status, "get");
+    *value = slice_make(session->value.data, session->value.size);
+    return true;
+}
+
+static void *h_cursor_open(void *handle)
+{
+    struct session *session = handle;
+    helios_iter *iter = NULL;
+
+    must(helios_iter_new(session->db, NULL, &iter), "iterator");
+    return iter;
+}
+
+static void h_cursor_close(void *cursor)
+{
+    helios_iter_free(cursor);
+}
+
+static inline bool here(helios_iter *iter, struct record *record)
+{
+    if (!helios_iter_valid(iter)) {
+        must(helios_iter_status(iter), "iterator");
+        return false;
+    }
+    record->key = helios_iter_key(iter);
+    record->value = helios_iter_value(iter);
+    return true;
+}
+
+static bool h_first(void *cursor, struct record *record)
+{
+    helios_iter_first(cursor);
+    return here(cursor, record);
+}
+
+static bool h_last(void *cursor, struct record *record)
+{
+    helios_iter_last(cursor);
+    return here(cursor, record);
+}
+
+static bool h_seek(void *cursor, helios_slice key, struct record *record)
+{
+    helios_iter_seek(cursor, key);
+    return here(cursor, record);
+}
+
+static bool h_next(void *cursor, struct record *record)
+{
+    helios_iter_next(cursor);
+    return here(cursor, record);
+}
+
+static bool h_prev(void *cursor, struct record *record)
+{
+    helios_iter_prev(cursor);
+    return here(cursor, record);
+}
+
+const struct engine bench_engine = {
+    .name = "helios",
+    .stores = true,
+    .describe = h_describe,
+    .open = h_open,
+    .close = h_close,
+    .flush = h_flush,
+    .session_open = h_session_open,
+    .session_close = h_session_close,
+    .put = h_put,
+    .put_batch = h_put_batch,
+    .del = h_del,
+    .get = h_get,
+    .cursor_open = h_cursor_open,
+    .cursor_close = h_cursor_close,
+    .first = h_first,
+    .last = h_last,
+    .seek = h_seek,
+    .next = h_next,
+    .prev = h_prev,
+};

@@ -1,0 +1,64 @@
+/* engine_null.c - an engine that does nothing: what is left is the driver's own cost. */
+#include "bench/engine.h"
+#include <stdio.h>
+
+static char value[1 << 20];
+static struct record here = {{value, 16}, {value, 100}};
+
+static void null_describe(const struct settings *settings, char *text, size_t size)
+{
+    snprintf(text, size, "nothing is stored");
+}
+
+static void *null_open(const struct settings *settings)
+{
+    return value;
+}
+static void null_done(void *handle) {}
+static void *null_handle(void *handle)
+{
+    return handle;
+}
+static void null_put(void *session, helios_slice key, helios_slice data) {}
+static void null_put_batch(void *session, const struct record *records, size_t count) {}
+static void null_del(void *session, helios_slice key) {}
+
+static bool null_get(void *session, helios_slice key, helios_slice *data)
+{
+    *data = here.value;
+    return true;
+}
+
+static bool null_step(void *cursor, struct record *record)
+{
+    *record = here;
+    return true;
+}
+
+static bool null_seek(void *cursor, helios_slice key, struct record *record)
+{
+    *record = here;
+    return true;
+}
+
+const struct engine bench_engine = {
+    .name = "null",
+    .stores = false,
+    .describe = null_describe,
+    .open = null_open,
+    .close = null_done,
+    .flush = null_done,
+    .session_open = null_handle,
+    .session_close = null_done,
+    .put = null_put,
+    .put_batch = null_put_batch,
+    .del = null_del,
+    .get = null_get,
+    .cursor_open = null_handle,
+    .cursor_close = null_done,
+    .first = null_step,
+    .last = null_step,
+    .seek = null_seek,
+    .next = null_step,
+    .prev = null_step,
+};

@@ -1,0 +1,105 @@
+/* scenarios.c - what opening costs: a database of many files, and the log of a killed process. */
+#include "bench/driver.h"
+#include "bench/process.h"
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { OPENS = 7, REPLAY_FILL_PERCENT = 55 };
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double open_seconds(struct bench *bench)
+{
+    double start = seconds_now();
+
+    bench->db = bench->engine->open(&bench->settings);
+    return seconds_now() - start;
+}
+
+/* Cleanly closed, then opened again with everything in the page cache; the median counts. */
+static void run_open(struct bench *bench)
+{
+    double seconds[OPENS];
+    struct usage usage;
+
+    if (!bench->db)
+        bench_die("open: a fill must come before");
+    for (int i = 0; i < OPENS; i++) {
+        bench->engine->close(bench->db);
+        seconds[i] = open_seconds(bench);
+    }
+    qsort(seconds, OPENS, sizeof(seconds[0]), compare_doubles);
+    usage = directory_usage(bench->settings.path);
+    printf("{\"engine\": \"%s\", \"workload\": \"open\", \"seconds\": %.6f, \"seconds_max\": %.6f, "
+           "\"files\": %" PRIu64 ", \"space_bytes\": %" PRIu64 "}\n",
+           bench->engine->name, seconds[OPENS / 2], seconds[OPENS - 1], usage.files, usage.bytes);
+}
+
+/* Writes and dies without closing; everything that a put returned for must be there afterwards. */
+static void write_and_die(struct bench *bench, uint64_t count)
+{
+    void *session;
+    char key[KEY_BYTES];
+
+    bench->db = bench->engine->open(&bench->settings);
+    session = bench->engine->session_open(bench->db);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t index = data_scatter(&bench->data, i);
+
+        data_key(&bench->data, index * 2, key);
+        bench->engine->put(session, slice_make(key, KEY_BYTES), data_value(&bench->data, index, 0));
+    }
+    kill(getpid(), SIGKILL);
+}
+
+/* As much as a memtable surely holds, so that all of it is in the log only. */
+static void run_replay(struct bench *bench)
+{
+    uint64_t record = KEY_BYTES + bench->sizes.value_bytes;
+    uint64_t count = bench->settings.memtable_bytes / 100 * REPLAY_FILL_PERCENT / record;
+    double seconds;
+    pid_t child;
+    int how = 0;
+
+    bench_fresh(bench);
+    data_release(&bench->data);
+    data_init(&bench->data, count, bench->sizes.value_bytes, bench->sizes.binary_keys);
+    fflush(stdout);
+    child = fork();
+    if (child < 0)
+        bench_die("replay: cannot fork");
+    if (child == 0)
+        write_and_die(bench, count);
+    waitpid(child, &how, 0);
+    if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL)
+        bench_die("replay: the writer failed");
+    seconds = open_seconds(bench);
+    bench->live = count;
+    bench->generation = 0;
+    bench->holes = false;
+    bench_check(bench);
+    printf("{\"engine\": \"%s\", \"workload\": \"replay\", \"seconds\": %.6f, \"ops\": %" PRIu64
+           ", \"ops_per_second\": %.0f, \"bytes_per_second\": %.0f}\n",
+           bench->engine->name, seconds, count, (double)count / seconds, (double)(count * record) / seconds);
+}
+
+bool scenario_run(struct bench *bench, const char *name)
+{
+    bench->settings.sync = false;
+    if (strcmp(name, "open") == 0)
+        run_open(bench);
+    else if (strcmp(name, "replay") == 0)
+        run_replay(bench);
+    else
+        return false;
+    return true;
+}

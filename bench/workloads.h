@@ -1,0 +1,52 @@
+/* workloads.h - the workloads by the names of LevelDB's db_bench: what one thread of each does. */
+#ifndef HELIOS_BENCH_WORKLOADS_H
+#define HELIOS_BENCH_WORKLOADS_H
+#include "base/histogram.h"
+#include "base/random.h"
+#include "bench/data.h"
+#include "bench/engine.h"
+#include <stdatomic.h>
+
+/* One thread of a workload; filled by the driver but for what it counts. */
+struct worker {
+    const struct engine *engine;
+    void *session;
+    const struct data *data;
+    uint64_t live;            /* keys that the last fill left */
+    uint64_t from, to;        /* this thread's share of the operations */
+    unsigned generation;      /* of the values to write */
+    const uint32_t *hot;      /* drawn beforehand: indexes of the operations, or NULL */
+    const _Atomic bool *stop; /* for the writer beside readers */
+    struct random random;
+    /* Counted. */
+    struct histogram ticks; /* of an operation; for batches of the whole batch */
+    uint64_t ops, found;
+    unsigned char touched; /* so that no read is optimised away */
+};
+
+enum workload_flags {
+    WORKLOAD_FRESH = 1,   /* begins with an empty database and defines what is live */
+    WORKLOAD_WRITES = 2,  /* ends with a flush, a wait for background work, a check of all records */
+    WORKLOAD_SYNC = 4,    /* every write is synced; logs are recycled first */
+    WORKLOAD_DELETES = 8, /* keys may be missing afterwards */
+    WORKLOAD_HOT = 16,    /* zipfian draws */
+    WORKLOAD_WRITER = 32, /* one more thread overwrites all the while */
+    WORKLOAD_HITS = 64,   /* every look-up finds its key, unless some were deleted */
+    WORKLOAD_MISSES = 128 /* no look-up finds its key */
+};
+
+enum workload_count { COUNT_KEYS, COUNT_SYNCED, COUNT_READS, COUNT_STEPS, COUNT_SEEKS };
+
+struct workload {
+    const char *name;
+    void (*run)(struct worker *);
+    enum workload_count count;
+    unsigned flags;
+};
+
+/* NULL when there is none of that name. */
+const struct workload *workload_find(const char *name, size_t name_size);
+
+void overwrite_until_stopped(struct worker *);
+
+#endif
