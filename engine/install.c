@@ -74,7 +74,9 @@ static void next_state(struct helios_db *db, const struct mem_slot *flushed, str
     if (view) {
         helios_seq in_tables = flushed_without(db, view, flushed);
 
-        state->log_floor = log_floor_without(view, flushed);
+        /* Until the log is open its end may still move into another segment. */
+        if (!db->recovering || db->wal)
+            state->log_floor = log_floor_without(view, flushed);
         if (in_tables > state->flushed)
             state->flushed = in_tables;
     }

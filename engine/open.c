@@ -468,6 +468,18 @@ static void tell_recovery(struct helios_db *db, const struct wal_recovery *r)
                       wal_pos_segment(r->end), wal_pos_offset(r->end), r->cut_bytes, r->cut_records);
 }
 
+/* The memtables of the replay know the segments as they were before the log's end was moved. */
+static void move_log_segments(struct helios_db *db)
+{
+    struct view *view = atomic_load(&db->view);
+
+    for (size_t i = 0; i < view->closed_count; i++)
+        view->closed[i]->log_segment = wal_segment_moved(db->wal, view->closed[i]->log_segment);
+    db->active->log_segment = memtable_empty(db->active->memtable)
+                                  ? wal_segment_now(db->wal)
+                                  : wal_segment_moved(db->wal, db->active->log_segment);
+}
+
 static helios_status replay_and_start_log(struct helios_db *db)
 {
     const struct manifest_state *state = &db->manifest_state;
@@ -496,8 +508,8 @@ static helios_status replay_and_start_log(struct helios_db *db)
     if (db->options.read_only)
         return HELIOS_OK;
     status = wal_open(&options, &recovery, db->next, &db->wal);
-    if (status == HELIOS_OK && memtable_empty(db->active->memtable))
-        db->active->log_segment = wal_segment_now(db->wal);
+    if (status == HELIOS_OK)
+        move_log_segments(db);
     return status;
 }
 

@@ -253,6 +253,18 @@ uint64_t wal_segment_now(const struct wal *wal)
     return wal_pos_segment(at_now(wal));
 }
 
+uint64_t wal_segment_moved(struct wal *wal, uint64_t number)
+{
+    uint64_t found = wal_segment_now(wal);
+
+    mutex_lock(&wal->mu);
+    for (const struct wal_segment *segment = wal->first; segment && segment->number < found; segment = segment->next)
+        if (segment->number >= number)
+            found = segment->number;
+    mutex_unlock(&wal->mu);
+    return found;
+}
+
 void wal_release(struct wal *wal, uint64_t floor)
 {
     uint64_t before = atomic_load_explicit(&wal->floor, memory_order_relaxed);

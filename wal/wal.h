@@ -97,7 +97,8 @@ struct wal_recovery {
     helios_seq last_synced;  /* the last number that was durable in the log; 0 unknown */
     bool clean;              /* closed cleanly: everything up to clean_end must be there */
     wal_pos clean_end;
-    bool salvage;            /* go on behind damage */
+    bool salvage;            /* go on behind damage; where the floor's own segment is damaged, the next
+                                recovery needs a floor at the segment that wal_open makes */
     bool read_only;          /* change no file */
     /* Found: */
     helios_seq last;         /* last number replayed, 0 if none */
@@ -165,6 +166,8 @@ helios_status wal_error(struct wal *);            /* HELIOS_OK, or the final err
 
 /* ---- upkeep ---- */
 uint64_t wal_segment_now(const struct wal *);     /* segment of the next reservation */
+/* Where what recovery read in this segment is now: wal_open moves the end of the log into a new one. */
+uint64_t wal_segment_moved(struct wal *, uint64_t number);
 /* Segments below floor are no longer needed for recovery: recycled or removed in the background. */
 void wal_release(struct wal *, uint64_t floor);
 uint64_t wal_bytes(const struct wal *);           /* on disk */
