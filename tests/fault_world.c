@@ -442,8 +442,8 @@ enum judgement world_check(struct world *w, bool detected_is_fine)
     helios_iter *it = NULL;
 
     fault_world = w;
-    MUST(helios_iter_new(w->db, NULL, &it));
-    check_all(&c, it);
+    if (judge(&c, helios_iter_new(w->db, NULL, &it), "iterator"))
+        check_all(&c, it);
     helios_iter_free(it);
     judge(&c, helios_verify(w->db, NULL, NULL), "verify");
     helios_buf_free(&c.value);
