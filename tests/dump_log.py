@@ -237,16 +237,28 @@ def read_log(directory, floor):
     check(not floor or (segments and segments[0].number == floor), "segment %d, the floor, is missing", floor)
     records, end = [], 0
     for i, segment in enumerate(segments):
-        cut = segments[i + 1].predecessor_end or None if i + 1 < len(segments) else None
+        behind = segments[i + 1:]
+        cut = behind[0].predecessor_end or None if behind else None
         above = max([segment.predecessor_last] + [r.last for r in records])
         found, at, natural = segment.records(above, cut)
         records += found
         end = segment.number << 32 | at
-        if not natural:
-            check(i + 1 == len(segments), "segment %d: no record at %d, and a segment behind it", segment.number, at)
-            check(segment.sealed_end is None and at >= segment.copied_end, "segment %d: no record at %d, which was synced",
-                  segment.number, at)
+        if not natural or cut is not None and at > cut:
+            check_end(segment, at, behind, above)
+            break
     return segments, records, end
+
+
+def check_end(segment, at, behind, above):
+    """The log ends at a place that is no record: does anything say that it had been synced?"""
+    where = f"segment {segment.number}: no record at {at}"
+    check(segment.sealed_end is None and at >= segment.copied_end, "%s, which was synced", where)
+    check(all(s.sealed_end is None and s.predecessor_end == 0 for s in behind), "%s, and a later segment says it was synced", where)
+    for later in [segment] + behind:
+        for offset in range(at + 8 if later is segment else FIRST_RECORD, later.limit - 63, 8):
+            record = later.record_at(offset, above)
+            check(record is None or record.synced <= (segment.number << 32 | at),
+                  "%s, and the record at %d of segment %d knows that it was synced", where, offset, later.number)
 
 
 # ---- a database ----

@@ -1,6 +1,7 @@
-/* dump_maker.c PATH COMPRESSION FILTER_BITS KEEP_HISTORY UNLOGGED - a small database of everything that the format
+/* dump_maker.c PATH COMPRESSION FILTER_BITS KEEP_HISTORY END - a small database of everything that the format
  * knows, for test_dump.py: versions, deletes, range deletes, large values, large commits, flushes and
- * compactions, a log that is not all in tables. Prints what the API shows at some points:
+ * compactions, a log that is not all in tables. END: "close", "unlogged" (some commits are, then close), "kill" (the
+ * process ends without a close). Prints what the API shows at some points:
  *   point <seq>
  *   <key in hex> <size of the value> <hash of the value in hex> */
 #undef NDEBUG
@@ -9,8 +10,9 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { STEPS = 2500, KEYS = 600, POINT_EVERY = 200, POINTS_MAX = STEPS / POINT_EVERY + 2, LARGE_BYTES = 300 * 1024,
+enum { STEPS = 2400, KEYS = 600, POINT_EVERY = 200, POINTS_MAX = STEPS / POINT_EVERY, LARGE_BYTES = 300 * 1024,
        LARGE_COMMIT = 1500, LONG_KEY = 5000 };
 
 static struct random rng;
@@ -137,7 +139,7 @@ int main(int argc, char **argv)
     random_seed(&rng, (uint64_t)atoi(argv[2]) * 10 + (uint64_t)atoi(argv[4]));
     assert(helios_open(argv[1], &options, &db) == HELIOS_OK);
     for (int i = 1; i <= STEPS; i++) {
-        step(db, batch, atoi(argv[5]) != 0);
+        step(db, batch, strcmp(argv[5], "unlogged") == 0);
         if (i % POINT_EVERY == 0)
             points[point_count++] = helios_latest(db);
         if (i == STEPS / 2)
@@ -146,6 +148,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < point_count; i++)
         print_point(db, points[i]);
     helios_batch_free(batch);
+    if (strcmp(argv[5], "kill") == 0) {
+        fflush(stdout);
+        _exit(0);
+    }
     assert(helios_close(db) == HELIOS_OK);
     return 0;
 }

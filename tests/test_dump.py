@@ -24,12 +24,13 @@ from dump_table import Damaged, Table, xxh3  # noqa: E402
 
 MAIN_USER = bytes(5)  # branch 0, space 0
 
-# name, compression, filter bits, keep history, unlogged commits
+# name, compression, filter bits, keep history, how it ends
 CASES = [
-    ("plain", 0, "0", 1, 0),
-    ("lz4", 1, "14", 1, 0),
-    ("zstd", 2, "5.5", 1, 1),
-    ("no history", 1, "20", 0, 0),
+    ("plain", 0, "0", 1, "close"),
+    ("lz4", 1, "14", 1, "close"),
+    ("zstd", 2, "5.5", 1, "unlogged"),
+    ("no history", 1, "20", 0, "close"),
+    ("killed", 1, "10", 1, "kill"),
 ]
 
 
@@ -111,7 +112,8 @@ def run(maker, case, path):
     rng = random.Random(1)
     points = told_by_api(maker, path, case)
     db = dump_log.Database(path)
-    assert db.manifest.state["clean"] == 1 and db.segments[-1].sealed_end is not None
+    clean = case[4] != "kill"
+    assert db.manifest.state["clean"] == clean and (db.segments[-1].sealed_end is not None) == clean
     compared = compare(db, points)
     assert compared == len(points) if case[3] else compared >= 1
     rates = [rate for _, table in db.tables for rate in [look_up(table)] if rate is not None]
