@@ -338,6 +338,7 @@ static helios_status posix_map(struct io_file *file, size_t size, void **mapping
     posix_done(p);
     if (at == MAP_FAILED)
         return fail_io(error, "map", p->path);
+    madvise(at, size, MADV_RANDOM); /* a fault brings its page alone, not a large folio around it */
     *mapping = at;
     return HELIOS_OK;
 }
