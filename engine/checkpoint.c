@@ -5,9 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { COPY_BYTES = 1 << 20 };
-
-struct copying { struct helios_db *db; const char *path; };
+struct copying {
+    struct helios_db *db;
+    const char *path;
+    wal_pos upto;    /* what is copied of the log */
+    helios_seq last; /* no number in it is above */
+};
 
 static helios_status link_table(const struct copying *c, uint64_t number)
 {
@@ -18,42 +21,13 @@ static helios_status link_table(const struct copying *c, uint64_t number)
     return io_link(c->db->fs, from, to);
 }
 
-/* The first `end` bytes; the rest of the size reads as zeros, as in a segment that was not written yet. */
-static helios_status copy_head(struct io_fs *fs, const char *from, const char *to, uint64_t end)
-{
-    struct io_file *in = NULL, *out = NULL;
-    void *buffer = mem_alloc(COPY_BYTES);
-    uint64_t size = 0;
-    helios_status status = buffer ? io_open(fs, from, IO_READ, &in) : fail_no_memory(COPY_BYTES);
-
-    if (status == HELIOS_OK)
-        status = io_open(fs, to, IO_WRITE | IO_CREATE | IO_EXCLUSIVE, &out);
-    if (status == HELIOS_OK)
-        status = io_size(in, &size);
-    for (uint64_t at = 0; at < end && status == HELIOS_OK; at += COPY_BYTES) {
-        size_t piece = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
-
-        status = io_read(in, at, buffer, piece);
-        if (status == HELIOS_OK)
-            status = io_write(out, at, buffer, piece);
-    }
-    if (status == HELIOS_OK)
-        status = io_resize(out, size);
-    if (status == HELIOS_OK)
-        status = io_sync(out);
-    io_close(in);
-    io_close(out);
-    mem_free(buffer);
-    return status;
-}
-
 static helios_status take_segment(void *arg, uint64_t number, const char *path, uint64_t end, bool sealed)
 {
     const struct copying *c = arg;
     char to[PATH_BYTES_MAX];
 
     snprintf(to, sizeof(to), "%s/wal/%08" PRIu64 ".wal", c->path, number);
-    return sealed ? io_link(c->db->fs, path, to) : copy_head(c->db->fs, path, to, end);
+    return sealed ? io_link(c->db->fs, path, to) : wal_segment_copy(c->db->fs, path, to, end, c->last);
 }
 
 static helios_status make_folders(const struct copying *c)
@@ -80,7 +54,9 @@ static helios_status sync_folders(const struct copying *c)
     return status == HELIOS_OK ? io_sync_directory(c->db->fs, path) : status;
 }
 
-/* Under manifest_mu: neither the tree nor the log's floor changes meanwhile. */
+/* Under manifest_mu: neither the tree nor the log's floor changes meanwhile. Copied segments are sealed where they
+ * end: the mark behind the last record of one that writers have left is not copied, and without a seal the log
+ * would seem to end there. */
 static helios_status copy_locked(const struct copying *c)
 {
     struct helios_db *db = c->db;
@@ -93,7 +69,7 @@ static helios_status copy_locked(const struct copying *c)
         for (size_t i = 0; i < version->levels[l].count && status == HELIOS_OK; i++)
             status = link_table(c, version->levels[l].files[i]->number);
     if (status == HELIOS_OK && db->wal)
-        status = wal_each_segment(db->wal, wal_published(db->wal), take_segment, (void *)c);
+        status = wal_each_segment(db->wal, c->upto, take_segment, (void *)c);
     if (status == HELIOS_OK)
         status = sync_folders(c);
     if (status == HELIOS_OK)
@@ -105,9 +81,32 @@ static helios_status copy_locked(const struct copying *c)
     return status == HELIOS_OK ? directory_sync_name(db->fs, c->path) : status;
 }
 
+/* Where the copy of the log ends; returns with manifest_mu held, if HELIOS_OK. Tables that a record there names must
+ * be in the tree: between the two, an ingest waits for manifest_mu. */
+static helios_status choose_point(struct copying *c)
+{
+    struct helios_db *db = c->db;
+
+    for (;;) {
+        helios_status status;
+
+        mutex_lock(&db->manifest_mu);
+        c->upto = wal_published(db->wal);
+        mutex_lock(&db->commit_mu);
+        c->last = db->next - 1;
+        mutex_unlock(&db->commit_mu);
+        if (atomic_load(&db->ingests_logged) == 0) /* after the position was read: pairs with ingest.c */
+            return HELIOS_OK;
+        mutex_unlock(&db->manifest_mu);
+        status = publish_wait(db, c->last);
+        if (status != HELIOS_OK)
+            return status;
+    }
+}
+
 helios_status helios_checkpoint(helios_db *db, const char *path)
 {
-    struct copying c = {db, path};
+    struct copying c = {.db = db, .path = path};
     struct error_note note = {0};
     struct io_stat stat;
     helios_status status;
@@ -128,9 +127,11 @@ helios_status helios_checkpoint(helios_db *db, const char *path)
         status = make_folders(&c);
     if (status != HELIOS_OK)
         return status;
-    mutex_lock(&db->manifest_mu);
-    status = copy_locked(&c);
-    mutex_unlock(&db->manifest_mu);
+    status = choose_point(&c);
+    if (status == HELIOS_OK) {
+        status = copy_locked(&c);
+        mutex_unlock(&db->manifest_mu);
+    }
     if (status == HELIOS_OK)
         return HELIOS_OK;
     error_keep(&note, status);

@@ -105,6 +105,7 @@ struct helios_db {
     _Atomic bool closing;
     struct pace_bucket write_pace; /* of writers, by the debt of the background */
     struct pace_bucket background_pace; /* of flushes and compactions, by write_rate_limit */
+    _Atomic uint32_t ingests_logged; /* commits whose record may be in the log before their tables are in the tree */
     _Atomic uint32_t iterators, snapshots, transactions; /* open handles */
     _Atomic uint64_t user_bytes;   /* key and value bytes committed since creation */
 

@@ -290,6 +290,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
     helios_slice piece = buf_slice(body);
     helios_status status = HELIOS_OK;
 
+    atomic_fetch_add(&db->ingests_logged, 1); /* before the record counts as published: see checkpoint.c */
     if (reserved->logged)
         status = wal_write(db->wal, &reserved->log, &record, hash_bytes(body->data, body->size), &piece, 1);
     if (status == HELIOS_OK)
@@ -299,6 +300,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
             changes[i].file->properties.seq_max = reserved->last;
     if (status == HELIOS_OK)
         status = tree_install_logged(db, changes, result->count);
+    atomic_fetch_sub(&db->ingests_logged, 1);
     if (status != HELIOS_OK)
         return db_fail(db, status); /* the record stands in the log: its fate is decided by the next open */
     return publish(db, reserved);

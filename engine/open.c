@@ -267,8 +267,24 @@ static helios_status find_or_create(struct helios_db *db, struct making *made)
 
 /* ---- checks before the replay ---- */
 
+static helios_status check_directory(struct helios_db *db, const char *path)
+{
+    struct io_stat stat;
+    helios_status status = io_stat(db->fs, path, &stat);
+
+    if (status == HELIOS_NOT_FOUND || (status == HELIOS_OK && !stat.is_directory))
+        return fail_corrupt("%s: missing, or no directory; restore it from a backup", path);
+    return status;
+}
+
 static helios_status check_files(struct helios_db *db)
 {
+    helios_status found = check_directory(db, db->wal_directory);
+
+    if (found == HELIOS_OK)
+        found = check_directory(db, db->sst_directory);
+    if (found != HELIOS_OK)
+        return found;
     for (size_t l = 0; l < LEVEL_COUNT; l++)
         for (size_t i = 0; i < db->version->levels[l].count; i++) {
             const struct table_file *file = db->version->levels[l].files[i];
@@ -432,29 +448,33 @@ static int compare_samples(const void *a, const void *b)
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-/* What the files know of time: each holds nothing newer than its last commit. */
+/* What the files know of time: each holds nothing newer than its last commit. After the replay: the horizon may have
+ * stood at commits that were lost with the end of the log. None of them was in a table, so nothing was collected
+ * because of them, and the last commit that is left takes their place. */
 static helios_status load_retention(struct helios_db *db)
 {
+    helios_seq visible = atomic_load(&db->visible);
+    helios_seq horizon = db->manifest_state.horizon < visible ? db->manifest_state.horizon : visible;
     size_t count = 0, room = db->version->file_count + 1;
     struct horizon_sample *samples = mem_array(room, sizeof(*samples));
 
     if (!samples)
         return fail_no_memory(room * sizeof(*samples));
-    horizon_init(&db->retention, db->options.history_retention, db->manifest_state.horizon);
+    horizon_init(&db->retention, db->options.history_retention, horizon);
     for (size_t l = 0; l < LEVEL_COUNT; l++)
         for (size_t i = 0; i < db->version->levels[l].count; i++) {
             const struct table_properties *p = &db->version->levels[l].files[i]->properties;
 
-            if (p->time_max)
+            if (p->time_max && p->seq_max <= visible)
                 samples[count++] = (struct horizon_sample){(int64_t)p->time_max, p->seq_max};
         }
-    if (db->manifest_state.last)
+    if (db->manifest_state.last && db->manifest_state.last <= visible)
         samples[count++] = (struct horizon_sample){(int64_t)db->manifest_state.time, db->manifest_state.last};
     qsort(samples, count, sizeof(*samples), compare_samples);
     if (horizon_load(&db->retention, io_monotonic(db->fs), io_time(db->fs), samples, count))
         event_log_say(db->events, "the clock of an earlier run was ahead of this one's: history is kept longer");
     mem_free(samples);
-    atomic_store(&db->horizon, db->manifest_state.horizon);
+    atomic_store(&db->horizon, horizon);
     return HELIOS_OK;
 }
 
@@ -536,12 +556,9 @@ static helios_status bring_back(struct helios_db *db)
     db->ceiling = db->manifest_state.ceiling;
     atomic_store(&db->visible, db->manifest_state.flushed);
     atomic_store(&db->user_bytes, db->manifest_state.user_bytes);
+    atomic_store(&db->horizon, db->manifest_state.horizon); /* what edits repeat until the replay is over */
     status = skip_used_numbers(db);
-    if (status == HELIOS_OK)
-        status = first_view(db);
-    if (status == HELIOS_OK)
-        status = load_retention(db);
-    return status;
+    return status == HELIOS_OK ? first_view(db) : status;
 }
 
 static helios_status start(struct helios_db *db)
@@ -572,6 +589,8 @@ static helios_status open_found(struct helios_db *db)
 
     if (status == HELIOS_OK && !db->options.in_memory)
         status = replay_and_start_log(db);
+    if (status == HELIOS_OK)
+        status = load_retention(db);
     return status == HELIOS_OK ? start(db) : status;
 }
 
@@ -641,18 +660,32 @@ static helios_status check_handles(struct helios_db *db)
     return HELIOS_OK;
 }
 
+/* Commits that are in no log go into tables. A database that failed cannot do that, and says what it loses. */
+static helios_status flush_unlogged(struct helios_db *db)
+{
+    helios_status status;
+
+    if (!unlogged_up_to(db, SEQ_MAX))
+        return HELIOS_OK;
+    if (!atomic_load(&db->failed))
+        return background_flush_all(db);
+    mutex_lock(&db->state_mu);
+    status = error_tell(&db->failure);
+    mutex_unlock(&db->state_mu);
+    return fail_context(status, "%s: closed without the commits that were not logged", db->path);
+}
+
 static helios_status close_writable(struct helios_db *db)
 {
-    helios_status status = HELIOS_OK, ended;
+    struct error_note note = {0};
+    helios_status status = flush_unlogged(db), ended;
     wal_pos end = 0;
 
-    if (!atomic_load(&db->failed) && unlogged_up_to(db, SEQ_MAX))
-        status = background_flush_all(db);
+    error_keep(&note, status);
     background_stop(db);
     ended = wal_close(db->wal, &end);
     db->wal = NULL;
-    if (status == HELIOS_OK)
-        status = ended;
+    status = status == HELIOS_OK ? ended : error_tell(&note);
     if (status == HELIOS_OK && !atomic_load(&db->failed))
         status = tree_mark_clean(db, end);
     return status;
