@@ -578,6 +578,31 @@ static void floor_in_empty(bool mapped)
     world_free(&w);
 }
 
+/* A segment has its full size before it has its name, so a shorter one was cut, wherever that is. */
+static void cut_at_a_record(bool mapped)
+{
+    struct world w;
+    struct io_file *file;
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    for (int i = 0; i < 5; i++)
+        must_append(&w, 100);
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    assert(io_open(w.fs, "/wal/00000001.wal", IO_WRITE, &file) == HELIOS_OK);
+    assert(io_resize(file, WAL_DATA + 3 * wal_record_size(100)) == HELIOS_OK);
+    io_close(file);
+    assert(world_recover(&w, &seen) == HELIOS_CORRUPT);
+    w.last.salvage = true;
+    world_must_open(&w);
+    expect_all(&seen, 1, 3);
+    w.last = (struct wal_recovery){0};
+    world_crash(&w, IO_DAMAGE_DROP_ALL, 1);
+    world_must_open(&w); /* whole again */
+    expect_all(&seen, 1, 3);
+    world_free(&w);
+}
+
 static void lost_successor(bool mapped)
 {
     struct world w;
@@ -1064,7 +1089,7 @@ static void reader_api(void)
 
 /* ---- threads ---- */
 
-enum { WRITERS = 8, COMMITS = 400, RING = 1024 };
+enum { WRITERS = 8, COMMITS = 400, RING = WRITERS * COMMITS }; /* a slow one is never lapped */
 
 static struct crowd {
     struct world w;
@@ -1219,6 +1244,7 @@ static void both(bool mapped)
     spoilt_copy(mapped);
     falling_numbers(mapped);
     floor_in_empty(mapped);
+    cut_at_a_record(mapped);
     lost_successor(mapped);
     missing_segments(mapped);
     failed_sync(mapped);

@@ -145,8 +145,10 @@ static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_
     status = wal_info_new(wal->options.fs, &info);
     if (status == HELIOS_OK)
         status = draft_open(wal, info.header.number, info.size, &file);
+    /* Dirty pages would all be written by the next fsync, for which commits wait now. */
     if (status == HELIOS_OK)
-        status = wal_segment_finish(&wal->options, &info, file, out);
+        status = wal_segment_finish(&wal->options, &info,
+                                    !atomic_load_explicit(&wal->sync_small, memory_order_relaxed), file, out);
     return status;
 }
 

@@ -144,8 +144,8 @@ static void predecessor_choose(const struct wal_chain *chain, const struct wal_r
 
         if (link->header.number != info->predecessor)
             continue;
-        if (info->predecessor_end != WAL_DATA || link->predecessor_end == 0 || i == 0 || chain->links[i].gap ||
-            link->header.number <= recovery->floor)
+        /* i == 0: the floor is in it. */
+        if (info->predecessor_end != WAL_DATA || link->predecessor_end == 0 || i == 0 || chain->links[i].gap)
             return;
         info->predecessor = link->predecessor;
         info->predecessor_end = link->predecessor_end;
@@ -201,7 +201,7 @@ static helios_status first_create(const struct wal_options *options, const struc
         return status;
     }
     *start = tail.offset;
-    status = wal_segment_finish(options, &info, tail.file, out);
+    status = wal_segment_finish(options, &info, true, tail.file, out);
     return status == HELIOS_OK ? io_sync_directory(options->fs, options->directory) : status;
 }
 

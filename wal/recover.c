@@ -214,6 +214,8 @@ static void conclude(struct recovery *recovery, const struct wal_walk *walk)
         state->durable = earlier(state->durable, recovery->damaged);
     if (walk->gap_at != 0)
         state->durable = earlier(state->durable, walk->gap_at);
+    if (recovery->chain.links[0].gap)
+        state->durable = 0; /* all of it is written anew */
 }
 
 /* No segment from the floor on. */

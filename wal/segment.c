@@ -140,21 +140,21 @@ helios_status wal_info_new(struct io_fs *fs, struct wal_segment_info *info)
     return HELIOS_OK;
 }
 
+/* Page by page: the page cache then holds the file in single pages. In larger pieces it would hold it in
+ * large folios, and a record stored through the mapping would make all of one dirty: measured, with pieces
+ * of 1 MiB each fsync of one record wrote 1 MiB. */
 helios_status wal_write_zeros(struct io_file *file, uint64_t from, uint64_t to)
 {
+    static const unsigned char zeros[WAL_PAGE];
     helios_status status = HELIOS_OK;
-    unsigned char *zeros = mem_zalloc(WAL_CHUNK);
 
-    if (!zeros)
-        return fail_no_memory(WAL_CHUNK);
     while (from < to && status == HELIOS_OK) {
-        size_t size = to - from < WAL_CHUNK ? (size_t)(to - from) : WAL_CHUNK;
+        size_t size = to - from < WAL_PAGE ? (size_t)(to - from) : WAL_PAGE;
 
         status = io_write(file, from, zeros, size);
-        io_write_back(file, from, size);
         from += size;
     }
-    mem_free(zeros);
+    io_write_back(file, 0, (size_t)to);
     return status;
 }
 
@@ -170,7 +170,7 @@ static helios_status first_page_write(const struct wal_segment_info *info, struc
 
 /* Opened anew rather than kept, so that its path in messages is the one it has. */
 static helios_status segment_open(const struct wal_options *options, const struct wal_segment_info *info,
-                                  const char *path, struct wal_segment **out)
+                                  const char *path, bool populate, struct wal_segment **out)
 {
     struct wal_segment *segment = mem_zalloc(sizeof(*segment));
     void *map = NULL;
@@ -184,11 +184,13 @@ static helios_status segment_open(const struct wal_options *options, const struc
     status = io_open(options->fs, path, IO_WRITE, &segment->file);
     if (status == HELIOS_OK && options->use_mapping && io_map_supported(segment->file)) {
         status = io_map(segment->file, (size_t)info->size, &map);
-        if (status == HELIOS_OK) {
+        if (status == HELIOS_OK)
             segment->map = map;
-            io_map_populate(segment->file, map, 0, (size_t)info->size);
-        }
     }
+    if (status == HELIOS_OK && segment->map && populate)
+        io_map_populate(segment->file, map, 0, (size_t)info->size);
+    else if (status == HELIOS_OK)
+        io_prefetch(segment->file, 0, (size_t)info->size); /* a recycled one may be on disk only */
     if (status == HELIOS_OK) {
         *out = segment;
         segment = NULL;
@@ -208,7 +210,7 @@ static void leave_nothing(const struct wal_options *options, const char *path)
 }
 
 helios_status wal_segment_finish(const struct wal_options *options, const struct wal_segment_info *info,
-                                 struct io_file *file, struct wal_segment **out)
+                                 bool populate, struct io_file *file, struct wal_segment **out)
 {
     char path[WAL_PATH_MAX], temporary[WAL_PATH_MAX];
     struct wal_segment *segment = NULL;
@@ -224,7 +226,7 @@ helios_status wal_segment_finish(const struct wal_options *options, const struct
     if (status != HELIOS_OK)
         goto out;
     renamed = true;
-    status = segment_open(options, info, path, &segment);
+    status = segment_open(options, info, path, populate, &segment);
     if (status != HELIOS_OK)
         goto out;
     *out = segment;

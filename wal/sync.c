@@ -119,6 +119,7 @@ static void lead_locked(struct wal *wal)
     if (status != HELIOS_OK) {
         failure_set_locked(wal, status); /* the round never ends: there is no other */
     } else {
+        atomic_store_explicit(&wal->sync_small, target.pos - from < WAL_SMALL, memory_order_relaxed);
         atomic_store_explicit(&wal->durable_seq, target.last, memory_order_release);
         atomic_store_explicit(&wal->durable, target.pos, memory_order_release);
         waiting = served->waiters > 0;

@@ -18,6 +18,7 @@ enum {
     WAL_FIRST_MAX = 1024 * 1024,
     WAL_PATH_MAX = 4096,
     WAL_CHUNK = 256 * 1024,      /* of zeros written, of a segment read */
+    WAL_SMALL = 64 * 1024,       /* between two fsyncs: see wal_write */
 };
 
 static inline uint64_t wal_round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
@@ -69,9 +70,9 @@ void wal_temporary_path(const char *directory, uint64_t number, char *out, size_
 helios_status wal_info_new(struct io_fs *, struct wal_segment_info *) CHECKED;
 helios_status wal_write_zeros(struct io_file *, uint64_t from, uint64_t to) CHECKED;
 /* The temporary file has its full size and content but the first page: writes that, syncs, gives it its
- * name, opens and maps it. The caller syncs the directory before use. file is consumed. On failure no file
- * of it is left, if that can be had. */
-helios_status wal_segment_finish(const struct wal_options *, const struct wal_segment_info *,
+ * name, opens and maps it; populate: makes its pages writable, which makes them dirty. The caller syncs the
+ * directory before use. file is consumed. On failure no file of it is left, if that can be had. */
+helios_status wal_segment_finish(const struct wal_options *, const struct wal_segment_info *, bool populate,
                                  struct io_file *file, struct wal_segment **) CHECKED;
 /* Unmaps, closes, frees; the file stays. NULL is fine. */
 void wal_segment_free(struct wal_segment *);
@@ -169,6 +170,7 @@ struct wal {
     /* Written by the sync leader, durable last (release). */
     _Atomic wal_pos durable __attribute__((aligned(64)));
     _Atomic helios_seq durable_seq;
+    _Atomic bool sync_small;   /* the last fsync covered few bytes: a hint for wal_write */
     _Atomic bool failed;       /* release, after error is set; the error never changes again */
     struct error_note error;
 
