@@ -92,7 +92,7 @@ helios_status directory_look(struct io_fs *fs, const char *path, enum directory_
     if (status != HELIOS_OK)
         return status;
     if (files)
-        return fail_corrupt("%s: %s is missing, but there are %zu data files; restore it from a backup", path,
+        return fail_corrupt("%s: %s is missing, but there are %zu data files; restore it from a backup, or destroy what is left", path,
                             look.helios ? "CURRENT" : "HELIOS", files);
     if (!look.helios && look.current)
         return fail_corrupt("%s: HELIOS is missing, but CURRENT is there", path);
@@ -246,6 +246,8 @@ helios_status directory_remove_ours(struct io_fs *fs, const char *path, bool rem
 
     snprintf(current, sizeof(current), "%s/CURRENT", path);
     keep_first(&r, io_remove(fs, current));
+    /* First and durably: what a power cut leaves of the rest is then no database with files missing. */
+    keep_first(&r, io_sync_directory(fs, path));
     remove_folder(&r, "wal", ".wal");
     remove_folder(&r, "sst", ".sst");
     keep_first(&r, io_list(fs, path, remove_ours, &r));

@@ -570,8 +570,6 @@ static helios_status start(struct helios_db *db)
         status = tree_install(db, NULL, 0, NULL);
         if (status == HELIOS_OK)
             sweep_leftovers(db);
-        if (status == HELIOS_OK)
-            status = background_start(db);
     }
     if (status != HELIOS_OK)
         return status;
@@ -587,6 +585,8 @@ static helios_status open_found(struct helios_db *db)
 {
     helios_status status = bring_back(db);
 
+    if (status == HELIOS_OK && !db->options.read_only)
+        status = background_start(db); /* the replay flushes what fills up */
     if (status == HELIOS_OK && !db->options.in_memory)
         status = replay_and_start_log(db);
     if (status == HELIOS_OK)
