@@ -57,8 +57,11 @@ void fault_failed(const char *file, int line, const char *format, ...)
 #define MUST(call) CHECK((call) == HELIOS_OK, "%s: %s", #call, helios_last_error())
 
 void world_init(struct world *, struct io_fs *, const char *path, uint64_t seed);
-/* False: it failed, which is for the caller to judge. */
+/* False: it failed, which is for the caller to judge. What an open finds of the commits that are not known as
+ * durable is not known until the next check. */
 bool world_open(struct world *);
+/* After a crash: opens, which must not fail, and judges what is there. */
+void world_reopen(struct world *);
 void world_close(struct world *); /* a failure is kept in `failed` */
 bool world_going(const struct world *); /* open, and no reason to stop */
 

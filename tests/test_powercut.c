@@ -43,13 +43,6 @@ static void image_make(const struct scenario *s, struct image *image)
 
 /* ---- after a cut ---- */
 
-/* A creation that was cut off may have left nothing, and then there is nothing to lose. */
-static void reopen_and_check(struct world *w)
-{
-    MUST(engine_open(w->fs, w->path, &w->options, &w->db));
-    world_check(w, false);
-}
-
 static void check_copy(struct world *w)
 {
     helios_options options = w->options;
@@ -89,7 +82,7 @@ static void cut_recovery(const struct world *cut, enum io_damage damage)
         stopped = io_faulty_stopped(w->fs);
         CHECK(stopped || !w->failed, "open: %s", helios_last_error());
         world_cut(w, second, seed + j);
-        reopen_and_check(w);
+        world_reopen(w);
         world_close(w);
         io_free(w->fs);
         free(w);
@@ -113,18 +106,17 @@ static bool run_cut(const struct scenario *s, const struct image *image, uint64_
     world_cut(w, damage, seed + run);
     if (run % RECOVERY_SAMPLE == 0)
         cut_recovery(w, damage);
-    reopen_and_check(w);
+    world_reopen(w);
     if (s->run == scenarios[10].run)
         check_copy(w);
     /* What an open has shown stays, also if nothing is synced after it. */
     world_commit(w, HELIOS_DURABILITY_ASYNC, 3, SIZE_SMALL);
     world_cut(w, (enum io_damage)(run % 3 ? IO_DAMAGE_DROP_ALL : damage), seed + run + 1);
-    reopen_and_check(w);
-    w->failed = false;
+    world_reopen(w);
     world_commit(w, HELIOS_DURABILITY_SYNC, 3, SIZE_SMALL);
     world_close(w);
     CHECK(!w->failed, "after all that: %s", helios_last_error());
-    reopen_and_check(w);
+    world_reopen(w);
     world_close(w);
     io_free(w->fs);
     free(w);
