@@ -44,6 +44,8 @@ static helios_status verify_segment(void *arg, uint64_t number, const char *path
 
     (void)number;
     (void)sealed;
+    if (status == HELIOS_OK)
+        wal_reader_limit(reader, end);
     while (status == HELIOS_OK && wal_reader_offset(reader) < end)
         status = wal_reader_next(reader, &record);
     if (status == HELIOS_NOT_FOUND)

@@ -293,10 +293,11 @@ static helios_status open_rest(struct table *t)
     return t->top.count == 1 ? table_part_get(t, 0, &only) : HELIOS_OK;
 }
 
+/* Acquire: a slot found empty was emptied by an eviction, whose store must be over before the slots go. */
 static void drop_blocks(struct table *t, struct table_part *part)
 {
     for (uint32_t i = 0; part && i < part->index.count; i++)
-        if (atomic_load_explicit(&part->slots[i], memory_order_relaxed))
+        if (atomic_load_explicit(&part->slots[i], memory_order_acquire))
             cache_drop(t->cache, &part->slots[i]);
     part_free(part);
 }

@@ -76,6 +76,12 @@ uint64_t wal_reader_offset(const struct wal_reader *reader)
     return reader->offset;
 }
 
+void wal_reader_limit(struct wal_reader *reader, uint64_t end)
+{
+    if (end < reader->limit)
+        reader->limit = end;
+}
+
 void wal_reader_seek(struct wal_reader *reader, uint64_t offset)
 {
     uint64_t aligned = offset > reader->limit ? reader->limit : wal_round_up(offset, WAL_ALIGN);

@@ -204,6 +204,8 @@ const struct wal_segment_info *wal_reader_info(const struct wal_reader *);
  * HELIOS_CORRUPT at what is no record: a hole, garbage or damage, offset told by wal_reader_offset. */
 helios_status wal_reader_next(struct wal_reader *, struct wal_record *) CHECKED;
 uint64_t wal_reader_offset(const struct wal_reader *);
+/* Nothing from `end` on is read: for a segment that others write behind there. */
+void wal_reader_limit(struct wal_reader *, uint64_t end);
 void wal_reader_seek(struct wal_reader *, uint64_t offset);
 /* Any valid record at or after the reader's offset, by trying each multiple of 8: HELIOS_NOT_FOUND if none. */
 helios_status wal_reader_scan(struct wal_reader *, struct wal_record *) CHECKED;
