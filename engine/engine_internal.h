@@ -85,6 +85,7 @@ struct helios_db {
     uint64_t created;
     uint64_t ingest_bytes;         /* a commit above goes into tables directly */
     uint64_t target_bytes;         /* of a table */
+    helios_seq first_number;       /* of this open's commits; all below was there or is skipped */
     struct table_home home;
     struct cache *cache;
     struct pins *pins;

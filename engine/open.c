@@ -435,6 +435,7 @@ static void continue_numbers(struct helios_db *db)
     }
     if (state->ceiling >= db->next)
         db->next = state->ceiling + 1;
+    db->first_number = db->next;
     if (db->active->first <= last && memtable_empty(db->active->memtable))
         db->active->first = db->next;
 }
