@@ -6,76 +6,100 @@ set -euo pipefail
 
 # shellcheck disable=SC2086
 need_packages $build_packages || exit 1
-say "building (release) in ./build"
+say "Building a release in ./build"
 build build --buildtype=release -Dtests=false -Dbench=false >build-quickstart.log 2>&1 ||
     { tail -n 40 build-quickstart.log; exit 1; }
 rm -f build-quickstart.log
 
+root=$PWD
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/helios-quickstart.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
-db=$scratch/db
-export PATH=$PWD/build/tools:$PATH
+cd "$scratch"
+ln -s "$root/examples/data" data
+export PATH=$root/build/tools:$PATH
+# The tree is drawn with lines where the terminal's text can be UTF-8.
+[ -n "${LC_ALL:-}${LC_CTYPE:-}${LANG:-}" ] || export LC_CTYPE=C.UTF-8
 
+# run COMMAND... - shows it as one would type it, then runs it.
 run() {
-    printf '\n$ %s\n' "${*//$scratch\//}"
+    local word line='$'
+    for word in "$@"; do
+        case $word in *' '*) word="\"$word\"" ;; esac
+        line="$line $word"
+    done
+    printf '\n%s\n' "$line"
     "$@"
 }
+explain() {
+    echo
+    printf '   %s\n' "$@"
+}
 
-say "Real data: 3,376 airports and 10,000 bird strikes, each file one commit"
-run heliosctl create "$db"
-run heliosctl load "$db" examples/data/airports.csv --key iata --prefix airport:
-run heliosctl load "$db" examples/data/birdstrikes.csv --key "Origin State" --row-number --prefix strike:
+say "Real data: airports and bird strikes. Each file is one commit: all of it or nothing"
+run heliosctl create db
+run heliosctl load db data/airports.csv --key iata --prefix airport:
+run heliosctl flush db
+run heliosctl load db data/birdstrikes.csv --key "Origin State" --row-number --prefix strike:
+run heliosctl flush db
 
-say "One key, a range, counts"
-run heliosctl get "$db" airport:JFK
-run heliosctl scan "$db" --prefix airport:SE --limit 5
-run heliosctl scan "$db" --prefix strike:Alaska --reverse --limit 2 --keys-only
-run heliosctl count "$db" --prefix airport:
-run heliosctl count "$db" --prefix strike:Texas
+say "One key, a range of keys, counts"
+run heliosctl get db airport:JFK
+run heliosctl scan db --prefix airport:SE --limit 3
+run heliosctl scan db --prefix strike:Texas --reverse --limit 2 --keys-only
+run heliosctl count db --prefix airport:
+run heliosctl count db --prefix strike:Texas
 
 say "The tree, as it lies on the disk"
-run heliosctl flush "$db"
-run heliosctl compact "$db"
-run heliosctl tree "$db"
-run heliosctl stats "$db"
+explain "Each flush made one table of level 0. A compaction merges them into the last level."
+run heliosctl tree db
+run heliosctl compact db
+run heliosctl tree db
+run heliosctl stats db
 
 say "kill -9 in the middle of a load"
-# Fifty times the strikes, 100 rows a commit; the loader prints a line for each commit it was granted.
+explain "The strikes, fifty times over, 100 rows a commit. The loader prints a line for each commit" \
+    "that it was told is in; when it has printed 200 of them, it is killed."
 {
-    head -n 1 examples/data/birdstrikes.csv
-    for _ in $(seq 50); do tail -n +2 examples/data/birdstrikes.csv; printf '\n'; done
-} >"$scratch/many.csv"
-heliosctl load "$db" "$scratch/many.csv" --row-number --prefix many: --batch 100 --keep-going --replace \
-    --durability async --acknowledge >"$scratch/acknowledged" 2>"$scratch/errors" &
+    head -n 1 data/birdstrikes.csv
+    for _ in $(seq 50); do tail -n +2 data/birdstrikes.csv; printf '\n'; done
+} >many.csv
+printf '\n%s\n' '$ heliosctl load db many.csv --row-number --prefix many: --batch 100 --keep-going --durability async --acknowledge'
+heliosctl load db many.csv --row-number --prefix many: --batch 100 --keep-going --durability async \
+    --acknowledge >acknowledged 2>errors &
 writer=$!
-granted() { awk '/^committed [0-9]+$/ {last = $2} END {print last + 0}' "$scratch/acknowledged"; }
-for _ in $(seq 1000); do
+granted() { awk '/^committed [0-9]+$/ {last = $2} END {print last + 0}' acknowledged; }
+for _ in $(seq 3000); do
     [ "$(granted)" -ge 20000 ] && break
     kill -0 "$writer" 2>/dev/null || break
     sleep 0.01
 done
-kill -9 "$writer" 2>/dev/null || { echo "the load ended before it could be killed:"; cat "$scratch/errors"; exit 1; }
+kill -9 "$writer" 2>/dev/null || { echo "the load ended before it could be killed:"; cat errors; exit 1; }
 wait "$writer" 2>/dev/null || true
 granted=$(granted)
-echo "The loader was killed after it had been told that $granted rows are in."
-run heliosctl count "$db" --prefix many:
-found=$(heliosctl count "$db" --prefix many:)
+echo "Killed; the last line it printed: committed $granted"
+
+explain "The next to open the database recovers it; it says so in the file LOG."
+run heliosctl count db --prefix many:
+found=$(heliosctl count db --prefix many:)
+run heliosctl flush db
+run tail -n 3 db/LOG
 if [ "$found" -lt "$granted" ] || [ $((found % 100)) -ne 0 ]; then
     echo "LOST: $granted rows were acknowledged, $found are there"
     exit 1
 fi
-echo "Everything acknowledged is there, and no commit by half."
+explain "All $granted acknowledged rows are there ($found found), and no commit by half."
 
 say "Every byte checked"
-run heliosctl verify "$db"
+run heliosctl verify db
 
-cat <<'END'
+cat <<END
 
-Next:
-  export PATH=$PWD/build/tools:$PATH
-  heliosctl --help                      the other commands: export, dump, checkpoint, bench, shell
+What to try next, from $root:
+
+  export PATH=\$PWD/build/tools:\$PATH
+  heliosctl --help                      all commands: export, dump, checkpoint, ...
   heliosctl shell my.db --create        a prompt on a database of your own
-  heliosctl bench /tmp/scratch          what this machine does
-  examples/first.c                      the first program; README.md says how to compile it
+  heliosctl bench /tmp/scratch          what this machine and disk do
+  less README.md                        the first program in C, and how to compile it
   scripts/test.sh                       all tests
 END

@@ -196,6 +196,9 @@ expect 0 tree db --json
 python3 -c 'import json,sys; sys.exit(not json.load(open("out"))["levels"])' || fail "tree --json"
 expect 0 stats db
 has out disk
+grep -q 'feed.bytes' out && fail "stats shows a 0"
+expect 0 stats db --all
+has out feed.bytes
 expect 0 stats db --json
 python3 -c 'import json; json.load(open("out"))' || fail "stats --json"
 expect 0 compact db
@@ -263,6 +266,32 @@ file=$(ls -S db/sst/*.sst | head -n 1)
 printf '\xa5\x5a\xa5\x5a' | dd of="$file" bs=1 seek=5000 conv=notrunc 2>/dev/null
 expect 4 verify db
 has err "${file##*/}"
+
+# ---- a killed writer; a first flush, and a first large commit, after the numbers that the open skips ----
+yes x | head -n 300000 | sed '1s/.*/n/' >many.csv
+expect 0 create killed
+for next in flush load; do
+    rm -f acknowledged
+    "$tool" load killed many.csv --row-number --prefix "killed-$next:" --batch 100 --keep-going --durability async \
+        --acknowledge >acknowledged 2>err &
+    for _ in $(seq 600); do
+        [ -s acknowledged ] && break
+        sleep 0.05
+    done
+    kill -9 $!
+    wait $! 2>/dev/null
+    granted=$(awk '/^committed [0-9]+$/ {last = $2} END {print last + 0}' acknowledged)
+    if [ $next = flush ]; then
+        expect 0 flush killed
+    else
+        expect 0 load killed "$data/birdstrikes.csv" --row-number --prefix killed-and: --replace
+    fi
+    expect 0 count killed --prefix "killed-$next:"
+    found=$(cat out)
+    [ "$granted" -gt 0 ] && [ "$found" -ge "$granted" ] && [ $((found % 100)) -eq 0 ] ||
+        fail "granted $granted, found $found"
+    expect 0 verify killed
+done
 
 # ---- bench ----
 expect 0 bench scratch --count 2000

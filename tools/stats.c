@@ -48,8 +48,9 @@ static void print_number(const char *name, uint64_t number)
     }
 }
 
-/* "name  value" for every scalar, the names of outer objects in front with dots. */
-static void print_scalars(const char *outer, struct json_object *object)
+/* "name  value" for every scalar, the names of outer objects in front with dots. A counter at 0 says little:
+ * --all shows it. */
+static void print_scalars(const struct args *args, const char *outer, struct json_object *object)
 {
     json_object_object_foreach(object, name, member)
     {
@@ -57,8 +58,9 @@ static void print_scalars(const char *outer, struct json_object *object)
 
         snprintf(path, sizeof(path), "%s%s%s", outer, *outer ? "." : "", name);
         if (json_object_is_type(member, json_type_object)) {
-            print_scalars(path, member);
-        } else if (!json_object_is_type(member, json_type_array)) {
+            print_scalars(args, path, member);
+        } else if (!json_object_is_type(member, json_type_array) &&
+                   (args->all || !json_object_is_type(member, json_type_int) || json_object_get_uint64(member) != 0)) {
             printf("%-28s ", path);
             if (json_object_is_type(member, json_type_int))
                 print_number(path, json_object_get_uint64(member));
@@ -128,14 +130,17 @@ static int run_stats(struct args *args)
     if (args->json) {
         json_print_pretty(stdout, stats);
     } else {
-        print_scalars("", stats);
+        print_scalars(args, "", stats);
         print_levels(stats);
     }
     json_free(stats);
     return EXIT_CODE_OK;
 }
 
-static const struct argp_option stats_options[] = {OPTION_ROW_JSON, OPTION_ROW_END};
+static const struct argp_option stats_options[] = {
+    {"all", OPTION_ALL, NULL, 0, "Also the numbers that are 0", 0},
+    OPTION_ROW_JSON, OPTION_ROW_END,
+};
 
 const struct command stats_commands[] = {
     {"stats", "DB", "Sizes, counts and levels",

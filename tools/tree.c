@@ -102,14 +102,15 @@ static void print_span(const struct picture *picture, int from, int to)
     }
 }
 
-/* A key in picture->key columns, with a mark where its middle was cut: keys begin and end alike or not. */
-static void print_key(const struct picture *picture, const char *key)
+/* A key in at most picture->key columns, with a mark where its middle was cut: where keys differ is often their
+ * end. Returns how many columns it took. */
+static int print_key(const struct picture *picture, const char *key)
 {
     size_t width = (size_t)picture->key, columns = utf8_columns(key), head = (width - 1) / 2, at = 0;
 
     if (columns <= width) {
-        printf("%s%*s", key, (int)(width - columns), "");
-        return;
+        fputs(key, stdout);
+        return (int)columns;
     }
     for (; *key; key++) {
         bool begins = ((unsigned char)*key & 0xc0) != 0x80;
@@ -120,6 +121,7 @@ static void print_key(const struct picture *picture, const char *key)
         if (at <= head || at > columns - (width - 1 - head))
             fputc(*key, stdout);
     }
+    return picture->key;
 }
 
 static void print_file(const struct picture *picture, struct json_object *file, bool last)
@@ -133,8 +135,7 @@ static void print_file(const struct picture *picture, struct json_object *file, 
            (unsigned long long)stats_number(file, "number"), bytes, entries);
     print_span(picture, column_of(picture, smallest), column_of(picture, largest));
     fputs("  ", stdout);
-    print_key(picture, smallest);
-    fputs("  ", stdout);
+    printf("%*s  ", picture->key - print_key(picture, smallest), "");
     print_key(picture, largest);
     fputc('\n', stdout);
 }
@@ -181,8 +182,8 @@ static void draw(const struct args *args, struct json_object *levels, size_t fil
 
     share_width(&picture, term_width() - 1);
     collect_bounds(&picture, file_count);
-    printf("    %8s %10s %12s  %-*s  %-*s  %s\n", "file", "size", "entries", picture.span, "part of all keys", picture.key,
-           "smallest key", "largest key");
+    printf("    %8s %10s %12s  %-*s  %-*s  %s\n", "file", "size", "entries", picture.span, "span of keys",
+           picture.key, "smallest key", "largest key");
     for (size_t i = 0; i < json_object_array_length(levels); i++)
         print_level(&picture, json_object_array_get_idx(levels, i));
     free(picture.bounds);

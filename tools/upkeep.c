@@ -99,8 +99,9 @@ static void print_compacted(const struct args *args, struct table_sum before, st
     if (args->json)
         print_numbers(args, "compacted", "bytes_before", before.bytes, "bytes_after", after.bytes);
     else
-        printf("%s: %s in %llu tables before, %s in %llu after\n", args->words[0], before_text,
-               (unsigned long long)before.files, after_text, (unsigned long long)after.files);
+        printf("%s: %s in %llu table%s before, %s in %llu after\n", args->words[0], before_text,
+               (unsigned long long)before.files, before.files == 1 ? "" : "s", after_text,
+               (unsigned long long)after.files);
 }
 
 static int run_compact(struct args *args)
