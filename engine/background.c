@@ -110,14 +110,14 @@ static void schedule_compactions_locked(struct helios_db *db)
 void background_schedule_locked(struct helios_db *db)
 {
     if (atomic_load(&db->closing) || db->failure.status != HELIOS_OK || db->space_failure.status != HELIOS_OK ||
-        db->recovering || !db->pool)
+        !db->pool)
         return;
     if (!db->flush_running && atomic_load(&db->view)->closed_count) {
         db->flush_running = true;
         db->jobs++;
         pool_submit(db->pool, POOL_FLUSH, &db->flush_job->job);
     }
-    if (db->compact_holds == 0)
+    if (db->compact_holds == 0 && !db->recovering)
         schedule_compactions_locked(db);
 }
 
@@ -243,14 +243,22 @@ static helios_status wait_flushed_locked(struct helios_db *db)
     return HELIOS_OK;
 }
 
+helios_status background_wait_flushed(struct helios_db *db)
+{
+    helios_status status = HELIOS_OK;
+
+    mutex_lock(&db->state_mu);
+    if (db->pool)
+        status = wait_flushed_locked(db);
+    while (db->flush_running)
+        condition_wait(&db->state_changed, &db->state_mu);
+    mutex_unlock(&db->state_mu);
+    return status;
+}
+
 helios_status background_flush_all(struct helios_db *db)
 {
     helios_status status = memtable_switch(db, NULL);
 
-    if (status != HELIOS_OK)
-        return status;
-    mutex_lock(&db->state_mu);
-    status = wait_flushed_locked(db);
-    mutex_unlock(&db->state_mu);
-    return status;
+    return status == HELIOS_OK ? background_wait_flushed(db) : status;
 }

@@ -132,6 +132,7 @@ struct helios_db {
     uint32_t compact_holds;         /* > 0: no compaction begins (checkpoint, close, recovery) */
     bool recovering;                /* nothing is collected until the log is replayed */
     uint64_t memtable_least;        /* recovery: the next memtable must hold this much */
+    uint64_t replay_segment;        /* recovery: where the record that is replayed stands */
     bool log_failed;                /* `failure` came from the log: only an open helps */
     struct horizon retention;
     struct error_note failure;      /* the first fatal background error */
@@ -235,6 +236,8 @@ void background_schedule_locked(struct helios_db *);
 void background_stop(struct helios_db *); /* cancels compactions, waits for all jobs */
 /* A job is over. A failure is kept: space and memory as something to wait for, the rest is fatal. */
 void background_done(struct helios_db *, helios_status status);
+/* Waits until no closed memtable is left to flush; read-only, they stay. */
+helios_status background_wait_flushed(struct helios_db *) CHECKED;
 /* Flushes the active memtable and all closed ones; waits. */
 helios_status background_flush_all(struct helios_db *) CHECKED;
 

@@ -458,10 +458,10 @@ static helios_status load_retention(struct helios_db *db)
     helios_seq horizon = db->manifest_state.horizon < visible ? db->manifest_state.horizon : visible;
     size_t count = 0, room = db->version->file_count + 1;
     struct horizon_sample *samples = mem_array(room, sizeof(*samples));
+    bool ahead;
 
     if (!samples)
         return fail_no_memory(room * sizeof(*samples));
-    horizon_init(&db->retention, db->options.history_retention, horizon);
     for (size_t l = 0; l < LEVEL_COUNT; l++)
         for (size_t i = 0; i < db->version->levels[l].count; i++) {
             const struct table_properties *p = &db->version->levels[l].files[i]->properties;
@@ -472,7 +472,11 @@ static helios_status load_retention(struct helios_db *db)
     if (db->manifest_state.last && db->manifest_state.last <= visible)
         samples[count++] = (struct horizon_sample){(int64_t)db->manifest_state.time, db->manifest_state.last};
     qsort(samples, count, sizeof(*samples), compare_samples);
-    if (horizon_load(&db->retention, io_monotonic(db->fs), io_time(db->fs), samples, count))
+    mutex_lock(&db->state_mu); /* the janitor looks at it */
+    horizon_init(&db->retention, db->options.history_retention, horizon);
+    ahead = horizon_load(&db->retention, io_monotonic(db->fs), io_time(db->fs), samples, count);
+    mutex_unlock(&db->state_mu);
+    if (ahead)
         event_log_say(db->events, "the clock of an earlier run was ahead of this one's: history is kept longer");
     mem_free(samples);
     atomic_store(&db->horizon, horizon);

@@ -20,18 +20,20 @@ static helios_status damaged(const struct replay *r, const struct wal_record *re
     return fail_corrupt("%s: record at %" PRIu64 ": %s", path, wal_pos_offset(record->at), what);
 }
 
-/* A full memtable is written out and a fresh one begun, as in ordinary work; read-only, it just waits. */
+/* A full memtable is written out beside the replay and a fresh one begun, as in ordinary work; read-only,
+ * it just stays. */
 static helios_status make_room(struct replay *r, const struct wal_record *record)
 {
-    struct helios_db *db = r->db;
-    helios_status status = memtable_switch(db, NULL);
+    r->db->replay_segment = wal_pos_segment(record->at);
+    return memtable_switch(r->db, NULL);
+}
 
-    if (status != HELIOS_OK)
-        return status;
+/* The record is the first in the active memtable: the log is needed from here on. */
+static void begin_memtable(struct helios_db *db, const struct wal_record *record)
+{
+    mutex_lock(&db->state_mu); /* a flush may look at it to find the floor */
     db->active->log_segment = wal_pos_segment(record->at);
-    while (status == HELIOS_OK && !db->options.read_only && atomic_load(&db->view)->closed_count)
-        status = flush_oldest(db);
-    return status;
+    mutex_unlock(&db->state_mu);
 }
 
 static helios_status replay_op(struct replay *r, const struct wal_record *record, helios_branch_id branch,
@@ -128,7 +130,7 @@ static helios_status replay_commit(struct replay *r, const struct wal_record *re
         return status;
     slot = r->db->active;
     if (memtable_empty(slot->memtable))
-        slot->log_segment = wal_pos_segment(record->at);
+        begin_memtable(r->db, record);
     status = record->op_count == 1 ? replay_single(r, record, seq) : replay_batch(r, record, seq);
     if (atomic_load(&slot->time_min) == UINT64_MAX)
         atomic_store(&slot->time_min, record->time);
@@ -187,8 +189,10 @@ static helios_status replay_tables(struct replay *r, const struct wal_record *re
             status = table_file_new(&db->home, file.number, file.size, seq, file.smallest, file.largest,
                                     file.largest_exclusive, &file.properties, &changes[made].file);
         made += status == HELIOS_OK;
+        mutex_lock(&db->state_mu);
         if (file.number >= db->next_file)
             db->next_file = file.number + 1;
+        mutex_unlock(&db->state_mu);
     }
     if (status == HELIOS_OK && made)
         status = tree_install(db, changes, made, NULL);
@@ -213,7 +217,9 @@ static helios_status replay_ingest(struct replay *r, const struct wal_record *re
         status = make_room(r, record);
     if (status == HELIOS_OK)
         status = replay_tables(r, record, changes, count, &reader);
+    mutex_lock(&r->db->state_mu);
     r->db->active->first = record->first + record->op_count;
+    mutex_unlock(&r->db->state_mu);
     mem_free(changes);
     return status;
 }
@@ -238,12 +244,14 @@ static helios_status replay_record(void *arg, const struct wal_record *record)
     }
     if (status != HELIOS_OK)
         return status;
+    mutex_lock(&db->commit_mu); /* a flush beside the replay looks at it */
     if (last >= db->next)
         db->next = last + 1;
-    if (last > atomic_load(&db->visible))
-        atomic_store(&db->visible, last);
     if (record->time > db->last_time)
         db->last_time = record->time;
+    mutex_unlock(&db->commit_mu);
+    if (last > atomic_load(&db->visible))
+        atomic_store(&db->visible, last);
     return HELIOS_OK;
 }
 
@@ -255,6 +263,8 @@ helios_status recover_log(struct helios_db *db, const struct wal_options *option
     if (!r.batch)
         return HELIOS_NO_MEMORY;
     status = wal_recover(options, recovery, replay_record, &r);
+    if (status == HELIOS_OK)
+        status = background_wait_flushed(db);
     helios_batch_free(r.batch);
     helios_buf_free(&r.key);
     return status;

@@ -142,7 +142,7 @@ static helios_status switch_locked(struct helios_db *db, struct mem_slot *fresh,
     mutex_lock(&db->commit_mu);
     active->last = db->next - 1;
     fresh->first = db->next;
-    fresh->log_segment = db->wal ? wal_segment_now(db->wal) : 0;
+    fresh->log_segment = db->wal ? wal_segment_now(db->wal) : db->replay_segment;
     view->ingested = view_newest_ingested(view);
     db->active = fresh;
     view_install_locked(db, view);
@@ -156,7 +156,7 @@ helios_status view_wait_for_room(struct helios_db *db, const struct mem_slot *ex
     uint64_t began = io_monotonic(db->fs);
     bool waited = false;
 
-    while (!db->recovering && atomic_load(&db->view)->closed_count >= CLOSED_MAX && db->active == expected) {
+    while (db->pool && atomic_load(&db->view)->closed_count >= CLOSED_MAX && db->active == expected) {
         helios_status status = HELIOS_OK;
 
         if (db->failure.status != HELIOS_OK)
