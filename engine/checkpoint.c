@@ -32,12 +32,12 @@ static helios_status take_segment(void *arg, uint64_t number, const char *path, 
 
 static helios_status make_folders(const struct copying *c)
 {
-    static const char *const folders[] = {"", "/wal", "/sst"};
+    static const char *const folders[] = {"wal", "sst"};
     char path[PATH_BYTES_MAX];
     helios_status status = HELIOS_OK;
 
-    for (size_t i = 0; i < 3 && status == HELIOS_OK; i++) {
-        snprintf(path, sizeof(path), "%s%s", c->path, folders[i]);
+    for (size_t i = 0; i < 2 && status == HELIOS_OK; i++) {
+        snprintf(path, sizeof(path), "%s/%s", c->path, folders[i]);
         status = io_make_directory(c->db->fs, path);
     }
     return status;
@@ -124,10 +124,12 @@ helios_status helios_checkpoint(helios_db *db, const char *path)
         return status;
     status = helios_sync(db);
     if (status == HELIOS_OK)
-        status = make_folders(&c);
+        status = io_make_directory(db->fs, path);
     if (status != HELIOS_OK)
         return status;
-    status = choose_point(&c);
+    status = make_folders(&c);
+    if (status == HELIOS_OK)
+        status = choose_point(&c);
     if (status == HELIOS_OK) {
         status = copy_locked(&c);
         mutex_unlock(&db->manifest_mu);

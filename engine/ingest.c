@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { MEMORY_TRIES = 1000, MEMORY_PAUSE = 10000 /* us */ };
+
 /* ---- the operations, sorted, as a cursor ---- */
 
 struct batch_cursor {
@@ -274,6 +276,19 @@ static helios_status make_record_durable(struct helios_db *db, const struct rese
     return wal_sync(db->wal, reserved->log.end, UINT64_MAX);
 }
 
+/* The commit stands in the log and later ones wait for it: without memory there is nothing else to do than to try
+ * again, for a while. */
+static helios_status show_tables(struct helios_db *db, const struct version_change *changes, size_t count)
+{
+    helios_status status = tree_install_logged(db, changes, count);
+
+    for (int i = 0; i < MEMORY_TRIES && status == HELIOS_NO_MEMORY; i++) {
+        thread_sleep(MEMORY_PAUSE);
+        status = tree_install_logged(db, changes, count);
+    }
+    return status;
+}
+
 static helios_status commit_tables(struct helios_db *db, helios_branch_id branch, const struct reserved *reserved,
                                    const helios_buf *body, const struct compact_result *result,
                                    struct version_change *changes)
@@ -299,7 +314,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
         changes[i].file->override_seq = changes[i].file->properties.seq_min =
             changes[i].file->properties.seq_max = reserved->last;
     if (status == HELIOS_OK)
-        status = tree_install_logged(db, changes, result->count);
+        status = show_tables(db, changes, result->count);
     atomic_fetch_sub(&db->ingests_logged, 1);
     if (status != HELIOS_OK)
         return db_fail(db, status); /* the record stands in the log: its fate is decided by the next open */

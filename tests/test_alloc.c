@@ -1,0 +1,426 @@
+/* test_alloc.c - allocation n fails, for every n over a set of scenarios: each call either succeeds or gives
+ * HELIOS_NO_MEMORY and changes nothing; nothing leaks (ASan tells); afterwards the database goes on, verifies, and
+ * shows the same when it is opened again.
+ *
+ *   test_alloc [--stride N] [SCENARIO] */
+#undef NDEBUG
+#include "base/mem.h"
+#include "engine/engine_internal.h"
+#include "engine/identity.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { KEYS = 400, VALUE_BYTES = 100 };
+
+/* What must be there: a counter per key, 0 for absent. */
+struct model { uint64_t value[KEYS]; };
+
+struct test {
+    struct io_fs *fs;
+    helios_options options;
+    helios_db *db;
+    struct model model;
+    uint64_t counter;
+    const char *scenario;
+    uint64_t n;
+    bool forever;
+};
+
+static void die(const struct test *t, int line, helios_status status)
+{
+    fprintf(stderr, "test_alloc.c:%d: scenario %s, allocation %" PRIu64 ": %s: %s\n", line, t->scenario, t->n,
+            helios_status_name(status), helios_last_error());
+    abort();
+}
+
+#define MUST(t, call)                                   \
+    do {                                                \
+        helios_status must_status = (call);             \
+        if (must_status != HELIOS_OK)                   \
+            die(t, __LINE__, must_status);              \
+    } while (0)
+
+/* True: it was done. Any failure but NO_MEMORY is a bug. */
+static bool done_at(const struct test *t, int line, helios_status status)
+{
+    if (status == HELIOS_OK)
+        return true;
+    if (status != HELIOS_NO_MEMORY)
+        die(t, line, status);
+    return false;
+}
+#define DONE(t, call) done_at(t, __LINE__, call)
+
+static helios_slice key_of(unsigned index, char out[32])
+{
+    return slice_make(out, (size_t)snprintf(out, 32, "key%05u", index));
+}
+
+static unsigned index_of(helios_slice key)
+{
+    unsigned index = 0;
+
+    for (size_t i = 3; i < key.size; i++)
+        index = index * 10 + (unsigned)(((const char *)key.data)[i] - '0');
+    return index;
+}
+
+static helios_slice value_of(uint64_t counter, char out[VALUE_BYTES])
+{
+    memset(out, (int)(counter % 251), VALUE_BYTES);
+    memcpy(out, &counter, sizeof(counter));
+    return slice_make(out, VALUE_BYTES);
+}
+
+/* ---- steps that may fail ---- */
+
+static void put(struct test *t, unsigned index)
+{
+    char key[32], value[VALUE_BYTES];
+
+    if (DONE(t, helios_put(t->db, NULL, key_of(index, key), value_of(++t->counter, value))))
+        t->model.value[index] = t->counter;
+}
+
+static void delete_some(struct test *t, unsigned from, unsigned to)
+{
+    char a[32], b[32];
+
+    if (DONE(t, helios_delete_range(t->db, NULL, key_of(from, a), key_of(to, b))))
+        memset(&t->model.value[from], 0, (to - from) * sizeof(t->model.value[0]));
+    if (DONE(t, helios_delete(t->db, NULL, key_of(to, a))))
+        t->model.value[to] = 0;
+}
+
+static void batch(struct test *t, unsigned count, size_t padding)
+{
+    helios_batch *b = helios_batch_new();
+    struct model after = t->model;
+    char key[32], value[VALUE_BYTES], end[32];
+    char *large = calloc(1, padding + 1);
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned index = (unsigned)(t->counter * 7 % KEYS);
+
+        helios_batch_put(b, key_of(index, key), value_of(++t->counter, value));
+        after.value[index] = t->counter;
+    }
+    helios_batch_delete_range(b, key_of(3, key), key_of(9, end));
+    memset(&after.value[3], 0, 6 * sizeof(after.value[0]));
+    if (padding) {
+        helios_batch_put(b, slice_make("padding", 7), slice_make(large, padding));
+        helios_batch_put(b, slice_make("padding2", 8), slice_make(large, padding));
+    }
+    if (b && DONE(t, helios_batch_status(b)) && DONE(t, helios_write(t->db, NULL, b, NULL)))
+        t->model = after;
+    helios_batch_free(b);
+    free(large);
+}
+
+static void get(struct test *t, unsigned index)
+{
+    helios_buf value = {0};
+    char key[32], wanted[VALUE_BYTES];
+    helios_status status = helios_get(t->db, NULL, key_of(index, key), &value);
+
+    if (status == HELIOS_NOT_FOUND) {
+        assert(t->model.value[index] == 0);
+    } else if (DONE(t, status)) {
+        assert(value.size == VALUE_BYTES);
+        assert(memcmp(value.data, value_of(t->model.value[index], wanted).data, VALUE_BYTES) == 0);
+    }
+    helios_buf_free(&value);
+}
+
+static void walk(struct test *t, bool backwards)
+{
+    helios_read_options options = HELIOS_READ_OPTIONS_INIT;
+    helios_iter *it = NULL;
+    helios_snapshot *snapshot = NULL;
+    unsigned next = backwards ? KEYS : 0;
+    char key[32], value[VALUE_BYTES];
+    bool failed;
+
+    options.lower = slice_make("key", 3);
+    options.upper = slice_make("kez", 3);
+    if (!DONE(t, helios_snapshot_new(t->db, 0, &snapshot)))
+        return;
+    options.snapshot = snapshot;
+    if (!DONE(t, helios_iter_new(t->db, &options, &it))) {
+        helios_snapshot_free(t->db, snapshot);
+        return;
+    }
+    for ((backwards ? helios_iter_last : helios_iter_first)(it); helios_iter_valid(it);
+         (backwards ? helios_iter_prev : helios_iter_next)(it)) {
+        unsigned index = index_of(helios_iter_key(it));
+
+        while (backwards ? --next > index : next < index)
+            assert(t->model.value[backwards ? next : next++] == 0);
+        assert(slice_equal(helios_iter_key(it), key_of(index, key)));
+        assert(slice_equal(helios_iter_value(it), value_of(t->model.value[index], value)));
+        next = backwards ? index : index + 1;
+    }
+    failed = !DONE(t, helios_iter_status(it));
+    for (; !failed && !backwards && next < KEYS; next++)
+        assert(t->model.value[next] == 0);
+    helios_iter_free(it);
+    helios_snapshot_free(t->db, snapshot);
+}
+
+/* ---- scenarios ---- */
+
+static void fill(struct test *t)
+{
+    for (unsigned i = 0; i < KEYS; i++)
+        put(t, i);
+}
+
+static void run_puts(struct test *t)
+{
+    for (unsigned i = 0; i < 20; i++)
+        put(t, i * 17 % KEYS);
+    delete_some(t, 30, 40);
+    get(t, 17);
+    get(t, 35);
+}
+
+static void run_batches(struct test *t)
+{
+    batch(t, 5, 0);
+    batch(t, 300, 0);
+    batch(t, 10, 700 << 10); /* ingested */
+    get(t, 5);
+    walk(t, false);
+}
+
+static void run_flush(struct test *t)
+{
+    fill(t);
+    delete_some(t, 100, 130);
+    (void)!DONE(t, helios_flush(t->db));
+    get(t, 7);
+    get(t, 110);
+}
+
+static void run_compact(struct test *t)
+{
+    helios_slice none = {0};
+
+    (void)!DONE(t, helios_flush(t->db));
+    fill(t);
+    (void)!DONE(t, helios_flush(t->db));
+    delete_some(t, 200, 250);
+    (void)!DONE(t, helios_compact(t->db, none, none));
+    get(t, 210);
+    get(t, 260);
+}
+
+static void run_iterators(struct test *t)
+{
+    walk(t, false);
+    (void)!DONE(t, helios_flush(t->db));
+    walk(t, true);
+    put(t, 1);
+    walk(t, false);
+}
+
+static void run_multi_get(struct test *t)
+{
+    char names[20][32];
+    helios_slice keys[20];
+    helios_buf values[20] = {{0}};
+    helios_status each[20];
+
+    for (unsigned i = 0; i < 20; i++)
+        keys[i] = key_of(i * 13 % KEYS, names[i]);
+    if (DONE(t, helios_multi_get(t->db, NULL, 20, keys, values, each)))
+        for (unsigned i = 0; i < 20; i++)
+            if (each[i] != HELIOS_NOT_FOUND)
+                (void)!DONE(t, each[i]);
+    for (unsigned i = 0; i < 20; i++)
+        helios_buf_free(&values[i]);
+}
+
+static void run_reopen(struct test *t)
+{
+    helios_db *db = NULL;
+
+    (void)!DONE(t, helios_close(t->db)); /* closed all the same */
+    t->db = NULL;
+    if (DONE(t, engine_open(t->fs, "/alloc", &t->options, &db)))
+        t->db = db;
+    else
+        assert(!db);
+    if (t->db)
+        get(t, 3);
+}
+
+static void run_checkpoint(struct test *t)
+{
+    helios_db *copy = NULL;
+    struct io_stat stat;
+
+    if (!DONE(t, helios_checkpoint(t->db, "/copy"))) { /* removing what was made takes memory, too */
+        assert(t->forever || io_stat(t->fs, "/copy", &stat) == HELIOS_NOT_FOUND);
+        return;
+    }
+    if (DONE(t, engine_open(t->fs, "/copy", &t->options, &copy)))
+        (void)!DONE(t, helios_close(copy));
+}
+
+static void run_upkeep(struct test *t)
+{
+    uint64_t number;
+    char *json = NULL;
+
+    (void)!DONE(t, helios_verify(t->db, NULL, NULL));
+    (void)!DONE(t, helios_stats_json(t->db, &json));
+    helios_free(json);
+    (void)!DONE(t, helios_stat(t->db, "disk.bytes", &number));
+    (void)!DONE(t, helios_approximate_size(t->db, 0, slice_make("k", 1), slice_make("l", 1), &number));
+    (void)!DONE(t, helios_sync(t->db));
+}
+
+/* For ever: all later allocations fail, too; not where a commit waits for memory. */
+static const struct { const char *name; void (*run)(struct test *); bool forever; } scenarios[] = {
+    {"puts", run_puts, true},
+    {"batches", run_batches, false},
+    {"flush", run_flush, true},
+    {"compact", run_compact, true},
+    {"iterators", run_iterators, true},
+    {"multi_get", run_multi_get, true},
+    {"reopen", run_reopen, true},
+    {"checkpoint", run_checkpoint, true},
+    {"upkeep", run_upkeep, true},
+};
+
+/* ---- around them ---- */
+
+static void check(struct test *t)
+{
+    for (unsigned i = 0; i < KEYS; i++) {
+        helios_buf value = {0};
+        char key[32], wanted[VALUE_BYTES];
+        helios_status status = helios_get(t->db, NULL, key_of(i, key), &value);
+
+        if (t->model.value[i] == 0 ? status != HELIOS_NOT_FOUND
+                                   : status != HELIOS_OK || value.size != VALUE_BYTES ||
+                                         memcmp(value.data, value_of(t->model.value[i], wanted).data, VALUE_BYTES) != 0) {
+            fprintf(stderr, "key %u\n", i);
+            die(t, __LINE__, status);
+        }
+        helios_buf_free(&value);
+    }
+    walk(t, false);
+    MUST(t, helios_verify(t->db, NULL, NULL));
+}
+
+/* Work that waited for memory goes on by itself. */
+static void wait_writable(struct test *t)
+{
+    helios_status status = HELIOS_OK;
+
+    for (int i = 0; i < 400; i++) {
+        status = helios_flush(t->db);
+        if (status != HELIOS_NO_MEMORY)
+            break;
+        thread_sleep(5000);
+    }
+    MUST(t, status);
+}
+
+/* Allocation n of the scenario fails. Returns how many there were. */
+static uint64_t run_one(size_t scenario, uint64_t n, bool forever)
+{
+    struct test t = {.scenario = scenarios[scenario].name, .n = n, .forever = forever};
+    uint64_t before;
+
+    t.options = (helios_options)HELIOS_OPTIONS_INIT;
+    t.options.memtable_bytes = 64 << 10;
+    t.options.block_cache_bytes = 64 << 10;
+    t.options.background_threads = 1;
+    t.options.history_retention = n % 2 ? 0 : HELIOS_FOREVER;
+    MUST(&t, io_memory_new(&t.fs));
+    MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
+    fill(&t);
+    MUST(&t, helios_flush(t.db));
+    for (unsigned i = 0; i < 100; i++)
+        put(&t, i * 3);
+    before = mem_count();
+    if (n)
+        mem_fail_at(n, forever);
+    scenarios[scenario].run(&t);
+    mem_fail_at(0, false);
+    before = mem_count() - before;
+    if (!t.db)
+        MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
+    wait_writable(&t);
+    check(&t);
+    for (unsigned i = 0; i < 50; i++)
+        put(&t, i * 5);
+    MUST(&t, helios_close(t.db));
+    MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
+    check(&t);
+    MUST(&t, helios_close(t.db));
+    io_free(t.fs);
+    return before;
+}
+
+/* Creating: a failed one leaves nothing behind. */
+static bool create_one(uint64_t n)
+{
+    struct test t = {.scenario = "create", .n = n, .options = HELIOS_OPTIONS_INIT};
+    struct io_stat stat;
+    bool done;
+
+    t.options.memtable_bytes = 64 << 10;
+    MUST(&t, io_memory_new(&t.fs));
+    mem_fail_at(n, false);
+    done = DONE(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
+    mem_fail_at(0, false);
+    if (!done) {
+        assert(!t.db && io_stat(t.fs, "/alloc", &stat) == HELIOS_NOT_FOUND);
+        MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
+    }
+    put(&t, 1);
+    get(&t, 1);
+    MUST(&t, helios_close(t.db));
+    io_free(t.fs);
+    return done;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t stride = 1;
+    const char *only = NULL;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--stride") == 0 && i + 1 < argc)
+            stride = strtoull(argv[++i], NULL, 10);
+        else
+            only = argv[i];
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!only || strcmp(only, "create") == 0) {
+        uint64_t n = 1, ok = 0;
+
+        for (; ok < 20; n++) /* the background allocates too: some do not fail the open */
+            ok = create_one(n) ? ok + 1 : 0;
+        printf("create: %" PRIu64 " allocations\n", n - 1);
+    }
+    for (size_t s = 0; s < sizeof(scenarios) / sizeof(scenarios[0]); s++) {
+        uint64_t count, n;
+
+        if (only && strcmp(only, scenarios[s].name) != 0)
+            continue;
+        count = run_one(s, 0, false);
+        for (n = 1; n <= count; n += stride)
+            run_one(s, n, false);
+        for (n = 1; n <= count && scenarios[s].forever; n += stride * 7)
+            run_one(s, n, true);
+        printf("%s: %" PRIu64 " allocations\n", scenarios[s].name, count);
+    }
+    return 0;
+}
