@@ -578,6 +578,29 @@ static void floor_in_empty(bool mapped)
     world_free(&w);
 }
 
+/* A flush during the replay may put the floor into a segment that the opening then moves into its own. */
+static void floor_in_moved(bool mapped)
+{
+    struct world w;
+    uint64_t moved;
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    must_append(&w, 10);
+    while (wal_segment_now(w.wal) == 1)
+        must_append(&w, 3000);
+    moved = wal_segment_now(w.wal);
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    world_must_open(&w);
+    assert(wal_segment_moved(w.wal, moved) == wal_segment_now(w.wal));
+    world_crash(&w, IO_DAMAGE_KEEP_ALL, 1);
+    w.floor = moved;
+    world_must_open(&w);
+    assert(seen.count > 0 && w.last.last == w.next - 1);
+    world_close(&w);
+    world_free(&w);
+}
+
 /* A segment has its full size before it has its name, so a shorter one was cut, wherever that is. */
 static void cut_at_a_record(bool mapped)
 {
@@ -1244,6 +1267,7 @@ static void both(bool mapped)
     spoilt_copy(mapped);
     falling_numbers(mapped);
     floor_in_empty(mapped);
+    floor_in_moved(mapped);
     cut_at_a_record(mapped);
     lost_successor(mapped);
     missing_segments(mapped);

@@ -160,12 +160,19 @@ static helios_status links_load(const struct wal_options *options, uint64_t floo
     return HELIOS_OK;
 }
 
+/* The floor's own segment, or the one into which recovery moved the end of the log that the floor was in: what
+ * lay between its predecessor and itself is copied in it. */
+static bool holds_floor(const struct wal_segment_info *oldest, uint64_t floor)
+{
+    return oldest->header.number == floor || (oldest->predecessor_end != 0 && oldest->predecessor < floor);
+}
+
 static helios_status links_check(const struct wal_options *options, uint64_t floor, bool salvage,
                                  struct wal_chain *chain)
 {
     char path[WAL_PATH_MAX];
 
-    if (floor == 0 || (chain->count > 0 && chain->links[0].info.header.number == floor))
+    if (floor == 0 || (chain->count > 0 && holds_floor(&chain->links[0].info, floor)))
         return HELIOS_OK;
     if (salvage) {
         if (chain->count > 0)
