@@ -7,6 +7,8 @@ build_packages="gcc libc6-dev binutils meson ninja-build pkgconf python3 libxxha
 test_packages="python3-lz4 python3-zstandard python3-xxhash"
 
 say() { printf '\n== %s\n' "$*"; }
+# The same, with the time since the script began.
+say_when() { say "$* ($((SECONDS / 60)):$(printf %02d $((SECONDS % 60))))"; }
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -43,7 +45,7 @@ build() {
     else
         meson setup "$directory" "$@" || return 1
     fi
-    ninja -C "$directory"
+    ninja -C "$directory" --quiet
 }
 
 passed=0 failed=0 failures=""
@@ -53,7 +55,7 @@ runner="" # a command that runs `meson test`, if any
 count() {
     local name=$1
     shift
-    say "$name"
+    say_when "$name"
     if "$@"; then
         passed=$((passed + 1))
     else
@@ -66,7 +68,7 @@ count() {
 count_tests() {
     local name=$1 directory=$2 good bad
     shift 2
-    say "$name"
+    say_when "$name"
     rm -f "$directory/meson-logs/testlog.json"
     $runner meson test -C "$directory" --no-rebuild --print-errorlogs "$@" || true
     read -r good bad < <(python3 - "$directory/meson-logs/testlog.json" <<'END'

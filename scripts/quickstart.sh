@@ -50,7 +50,7 @@ run heliosctl count db --prefix airport:
 run heliosctl count db --prefix strike:Texas
 
 say "The tree, as it lies on the disk"
-explain "Each flush made one table of level 0. A compaction merges them into the last level."
+explain "Each flush made one table of level 0. A compaction moves them into the last level, merged where they overlap."
 run heliosctl tree db
 run heliosctl compact db
 run heliosctl tree db

@@ -148,7 +148,7 @@ static int run_count(struct args *args)
         printf("{\"count\":%llu}\n", (unsigned long long)count);
     else
         printf("%llu\n", (unsigned long long)count);
-    return code;
+    return EXIT_CODE_OK;
 }
 
 static const struct argp_option scan_options[] = {

@@ -57,7 +57,7 @@ static int run_verify(struct args *args)
         print_numbers(args, "good", "bytes", progress.total, NULL, 0);
     else
         printf("%s: good, %s checked\n", args->words[0], bytes);
-    return code;
+    return EXIT_CODE_OK;
 }
 
 struct table_sum {
@@ -148,7 +148,7 @@ static int run_flush(struct args *args)
         print_numbers(args, "flushed", NULL, 0, NULL, 0);
     else
         printf("%s: everything is in tables\n", args->words[0]);
-    return code;
+    return EXIT_CODE_OK;
 }
 
 static int run_checkpoint(struct args *args)
@@ -169,7 +169,7 @@ static int run_checkpoint(struct args *args)
         print_numbers(args, "checkpointed", NULL, 0, NULL, 0);
     else
         printf("%s is a database of its own now, as %s was a moment ago\n", args->words[1], args->words[0]);
-    return code;
+    return EXIT_CODE_OK;
 }
 
 static int run_destroy(struct args *args)
