@@ -19,8 +19,7 @@ cd "$scratch"
 gcc -Wall -Wextra -Werror -std=c11 -o first "$root/examples/first.c" $(flags --cflags --libs)
 LD_LIBRARY_PATH=$libdir ./first
 # shellcheck disable=SC2046
-gcc -std=c11 -o first-static "$root/examples/first.c" $(flags --cflags) "$libdir/libhelios.a" \
-    $(flags --libs --static | sed 's/-lhelios\b//')
+gcc -static -std=c11 -o first-static "$root/examples/first.c" $(flags --cflags --libs --static)
 ./first-static
 printf '#include <helios/helios.h>\nint main(void) { return helios_version_string() == 0; }\n' >pedantic.c
 # shellcheck disable=SC2046
