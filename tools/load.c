@@ -94,8 +94,12 @@ static int commit(struct load *load)
         status = helios_write(load->db, &options, load->batch, NULL);
     if (status != HELIOS_OK || load->args->acknowledge)
         progress_clear(&load->progress);
-    if (status != HELIOS_OK)
-        return report_status(load->args, status, "nothing of this batch was written");
+    if (status != HELIOS_OK) {
+        char what[64];
+
+        snprintf(what, sizeof(what), "%llu rows are in, the next are not", (unsigned long long)load->committed);
+        return report_status(load->args, status, what);
+    }
     load->committed += count;
     load->commits++;
     helios_batch_clear(load->batch);

@@ -25,8 +25,8 @@ static const char *advice(helios_status status)
     switch (status) {
     case HELIOS_BUSY: return "close the program that has it open (`fuser -v DB/HELIOS` names it) and try again";
     case HELIOS_CORRUPT:
-        return "what is named is damaged, other files may be whole (`heliosctl dump` reads them one by one): "
-               "copy the directory before anything else";
+        return "copy the directory before anything else, then go back to a checkpoint; `heliosctl dump` shows what "
+               "single files hold";
     case HELIOS_NO_SPACE: return "nothing was lost: make room on the disk and try again";
     case HELIOS_NO_MEMORY: return "give the process more memory, or load in parts with --batch";
     case HELIOS_UNSUPPORTED: return "it was written by a newer version: use that version of heliosctl";
