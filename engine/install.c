@@ -187,7 +187,9 @@ static helios_status install(struct helios_db *db, const struct version_change *
     if (status == HELIOS_OK)
         status = version_apply(db->version, changes, count, &version);
     if (status == HELIOS_OK) {
-        status = write_edit(db, changes, count, flushed, version, false, 0);
+        /* Read-only, the replay shows the tables that the log names, and that is all. */
+        if (!db->options.read_only)
+            status = write_edit(db, changes, count, flushed, version, false, 0);
         if (status != HELIOS_OK && logged) {
             event_log_say(db->events, "the manifest could not be written, the log keeps what was ingested: %s",
                           helios_last_error());

@@ -87,8 +87,13 @@ static void image_make(struct image *image, bool clean)
     MUST(io_faulty_new(seed, &image->fs));
     world_init(w, image->fs, "/db", seed);
     image->world = w;
+    w->options.memtable_bytes = 512 << 10;
     CHECK(world_open(w), "%s", helios_last_error());
     make_tables(w);
+    world_close(w); /* leaves no file that nobody needs any more */
+    CHECK(world_open(w), "%s", helios_last_error());
+    /* Its edit of the manifest is the last one: without it the log tells of the table. */
+    world_commit(w, HELIOS_DURABILITY_ASYNC, 24, SIZE_INGEST);
     for (int i = 0; i < 8; i++) {
         if (i == 5)
             image->older = copy_now(w);
@@ -168,7 +173,7 @@ static void flip_apply(struct io_fs *fs, const void *arg)
     uint64_t size;
     unsigned char *bytes = io_memory_bytes(fs, flip->path, &size);
 
-    assert(bytes && flip->offset < size);
+    CHECK(bytes && flip->offset < size, "%s has no byte %" PRIu64 " any more", flip->path, flip->offset);
     bytes[flip->offset] ^= flip->bit;
 }
 
