@@ -29,14 +29,17 @@ static bool has_failed(const struct wal *wal)
     return atomic_load_explicit(&wal->failed, memory_order_acquire);
 }
 
-/* The first segment numbered `number` or above. It stays open as long as durable is not beyond it. */
-static struct wal_segment *segment_from(struct wal *wal, uint64_t number)
+/* The first segment numbered `number` to `last`, or NULL. It stays open as long as durable is not beyond it; one above,
+ * prepared and not yet in use, could be thrown away at any moment. */
+static struct wal_segment *segment_from(struct wal *wal, uint64_t number, uint64_t last)
 {
     struct wal_segment *segment;
 
     mutex_lock(&wal->mu);
     for (segment = wal->first; segment && segment->number < number;)
         segment = segment->next;
+    if (segment && segment->number > last)
+        segment = NULL;
     mutex_unlock(&wal->mu);
     return segment;
 }
@@ -49,9 +52,9 @@ static helios_status segments_sync(struct wal *wal, wal_pos from, wal_pos to)
     helios_status status = HELIOS_OK;
 
     while (status == HELIOS_OK) {
-        struct wal_segment *segment = segment_from(wal, number);
+        struct wal_segment *segment = segment_from(wal, number, wal_pos_segment(to));
 
-        if (!segment || segment->number > wal_pos_segment(to))
+        if (!segment)
             break;
         status = io_sync(segment->file);
         number = segment->number + 1;
