@@ -131,6 +131,9 @@ void flush_run(struct pool_job *job)
     struct helios_db *db = flush->db;
     helios_status status = flush_oldest(db);
 
+    /* The memtable goes back to the pool before the next one is wanted: through its view, then by itself. */
+    epoch_collect();
+    epoch_collect();
     mutex_lock(&db->state_mu);
     db->flush_running = false;
     mutex_unlock(&db->state_mu);

@@ -146,6 +146,7 @@ static void db_free(struct helios_db *db)
     event_log_close(db->events);
     epoch_drain(); /* views let go of their tables, */
     epoch_drain(); /* and these of their blocks, which are charged to the cache */
+    memtable_pool_release();
     pins_free(db->pins);
     cache_free(db->cache);
     io_unlock(db->lock);

@@ -193,6 +193,7 @@ helios_status memtable_switch(struct helios_db *db, struct mem_slot *expected)
         (!memtable_empty(expected->memtable) || memtable_full(expected->memtable) || db->memtable_least)) {
         size_t size = memtable_common_prefix(expected->memtable, shared, sizeof(shared));
 
+        epoch_collect(); /* a memtable that was flushed meanwhile leaves its mapping to the new one */
         status = mem_slot_new(db, slice_make(shared, size), &fresh);
         if (status == HELIOS_OK)
             status = switch_locked(db, fresh, &old);

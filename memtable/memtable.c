@@ -9,7 +9,7 @@
 #include <inttypes.h>
 
 enum {
-    MAPPING_POOL_MAX = 2,
+    MAPPING_POOL_MAX = 1,
     HEAD_BYTES = (LEVEL_MAX * 8 + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES,
     BYTES_MIN = 4096,
     RESERVE_MIN =

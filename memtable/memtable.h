@@ -21,7 +21,7 @@ struct memtable_node;
 
 /* `bytes` is what it holds before it counts as full; the mapping has as much again in reserve for
  * writers that were preparing (touched only when used). shared: see above; when empty, the first key makes
- * a guess. Starts with one reference. Mappings are recycled: a small process-wide pool keeps up to two. */
+ * a guess. Starts with one reference. Mappings are recycled: a process-wide pool keeps one. */
 helios_status memtable_new(uint64_t bytes, helios_slice shared, struct memtable **) CHECKED;
 struct memtable *memtable_ref(struct memtable *);
 void memtable_unref(struct memtable *); /* the last one retires it to the epoch; NULL is fine */
