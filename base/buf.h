@@ -11,6 +11,9 @@ helios_status buf_set(helios_buf *, const void *data, size_t size) CHECKED;
 /* Appends; no NUL is counted in size, one is kept behind. */
 helios_status buf_printf(helios_buf *, const char *format, ...) CHECKED PRINTF_LIKE(2, 3);
 
-static inline helios_slice buf_slice(const helios_buf *buf) { return slice_make(buf->data ? buf->data : "", buf->size); }
+static inline helios_slice buf_slice(const helios_buf *buf)
+{
+    return slice_make(buf->data ? buf->data : "", buf->size);
+}
 
 #endif

@@ -17,15 +17,15 @@ struct cursor;
 
 struct cursor_ops {
     void (*first)(struct cursor *);
-    void (*last)(struct cursor *);  /* the last key; over all versions, its oldest one */
+    void (*last)(struct cursor *); /* the last key; over all versions, its oldest one */
     /* The first entry at or after (key, tag) in internal order. At a read point the tag is ignored:
      * the first key >= key. */
     void (*seek)(struct cursor *, helios_slice key, uint64_t tag);
     /* The last entry at or before key: at a read point, the last key <= key; over all versions, the
      * oldest version of the last key <= key. */
     void (*seek_for_prev)(struct cursor *, helios_slice key);
-    void (*next)(struct cursor *);  /* only while valid */
-    void (*prev)(struct cursor *);  /* only while valid; over all versions: not supported by merges */
+    void (*next)(struct cursor *); /* only while valid */
+    void (*prev)(struct cursor *); /* only while valid; over all versions: not supported by merges */
     /* Loads a value that was left on disk (value_large): sets value. Sets status on failure and
      * returns it. Called by cursor_value() only. */
     helios_status (*load)(struct cursor *);
@@ -39,17 +39,39 @@ struct cursor {
     helios_slice value;
     helios_status status; /* HELIOS_OK unless invalid by an error; the text is in `error` */
     bool valid;
-    bool value_large;     /* value.size is right but value.data is NULL until cursor_value() */
+    bool value_large;         /* value.size is right but value.data is NULL until cursor_value() */
     struct error_note *error; /* owner's; set together with status; may be NULL */
 };
 
-static inline void cursor_first(struct cursor *c) { c->ops->first(c); }
-static inline void cursor_last(struct cursor *c) { c->ops->last(c); }
-static inline void cursor_seek(struct cursor *c, helios_slice key, uint64_t tag) { c->ops->seek(c, key, tag); }
-static inline void cursor_seek_for_prev(struct cursor *c, helios_slice key) { c->ops->seek_for_prev(c, key); }
-static inline void cursor_next(struct cursor *c) { c->ops->next(c); }
-static inline void cursor_prev(struct cursor *c) { c->ops->prev(c); }
-static inline void cursor_free(struct cursor *c) { if (c) c->ops->free(c); }
+static inline void cursor_first(struct cursor *c)
+{
+    c->ops->first(c);
+}
+static inline void cursor_last(struct cursor *c)
+{
+    c->ops->last(c);
+}
+static inline void cursor_seek(struct cursor *c, helios_slice key, uint64_t tag)
+{
+    c->ops->seek(c, key, tag);
+}
+static inline void cursor_seek_for_prev(struct cursor *c, helios_slice key)
+{
+    c->ops->seek_for_prev(c, key);
+}
+static inline void cursor_next(struct cursor *c)
+{
+    c->ops->next(c);
+}
+static inline void cursor_prev(struct cursor *c)
+{
+    c->ops->prev(c);
+}
+static inline void cursor_free(struct cursor *c)
+{
+    if (c)
+        c->ops->free(c);
+}
 
 /* The value, loaded if it was left on disk. */
 static inline helios_status cursor_value(struct cursor *c, helios_slice *value)

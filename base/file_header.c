@@ -29,8 +29,8 @@ void file_header_encode(const struct file_header *header, const char *magic,
 
 /* The checksum comes before version and flags: it keeps its place in every version, and so a flipped
  * bit is told from a newer format. */
-helios_status file_header_decode(const unsigned char in[FILE_HEADER_SIZE], const char *magic,
-                                 const char *path, struct file_header *header)
+helios_status file_header_decode(const unsigned char in[FILE_HEADER_SIZE], const char *magic, const char *path,
+                                 struct file_header *header)
 {
     assert(strlen(magic) == MAGIC_SIZE);
     if (memcmp(in + FILE_MAGIC, magic, MAGIC_SIZE) != 0)

@@ -24,8 +24,8 @@ enum {
 
 #define MAGIC_IDENTITY "HELIOSDB"
 #define MAGIC_MANIFEST "HELIOSMF"
-#define MAGIC_LOG "HELIOSWL"
-#define MAGIC_TABLE "HELIOSST"
+#define MAGIC_LOG      "HELIOSWL"
+#define MAGIC_TABLE    "HELIOSST"
 
 struct file_header {
     uint32_t flags; /* feature flags; none is defined yet, so any is HELIOS_UNSUPPORTED */
@@ -38,8 +38,8 @@ void file_header_encode(const struct file_header *, const char *magic, unsigned 
 
 /* HELIOS_CORRUPT for a wrong magic or checksum, HELIOS_UNSUPPORTED for a newer version or unknown
  * flags; the sentence names `path`. */
-helios_status file_header_decode(const unsigned char in[FILE_HEADER_SIZE], const char *magic,
-                                 const char *path, struct file_header *) CHECKED;
+helios_status file_header_decode(const unsigned char in[FILE_HEADER_SIZE], const char *magic, const char *path,
+                                 struct file_header *) CHECKED;
 
 uint64_t file_salt(const unsigned char id[FILE_ID_SIZE]);
 

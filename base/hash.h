@@ -10,7 +10,10 @@ uint64_t hash_seeded(const void *data, size_t size, uint64_t seed);
 uint64_t hash_pieces(const helios_slice *pieces, size_t count);
 
 /* Of a key with its layer: asked once per look-up and used by all filters and blocks. */
-static inline uint64_t hash_key(helios_slice key) { return hash_bytes(key.data, key.size); }
+static inline uint64_t hash_key(helios_slice key)
+{
+    return hash_bytes(key.data, key.size);
+}
 
 /* The checksum of a block at `offset` of the file with this salt: a block that was moved within
  * its file, or into another, does not verify. */

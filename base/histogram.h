@@ -5,7 +5,9 @@
 #include <stdint.h>
 
 enum { HISTOGRAM_BUCKETS = 64 * 59 };
-struct histogram { uint64_t count, sum, min, max, bucket[HISTOGRAM_BUCKETS]; };
+struct histogram {
+    uint64_t count, sum, min, max, bucket[HISTOGRAM_BUCKETS];
+};
 void histogram_init(struct histogram *);
 void histogram_add(struct histogram *, uint64_t value);
 void histogram_merge(struct histogram *, const struct histogram *other);

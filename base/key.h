@@ -8,8 +8,8 @@
 #include "base/coding.h"
 
 enum {
-    KEY_LAYER_BYTES = 5,          /* branch and space */
-    KEY_USER_MAX = 64 * 1024,     /* bytes of a user key */
+    KEY_LAYER_BYTES = 5,      /* branch and space */
+    KEY_USER_MAX = 64 * 1024, /* bytes of a user key */
     KEY_BYTES_MAX = KEY_LAYER_BYTES + KEY_USER_MAX,
 };
 #define VALUE_BYTES_MAX ((uint64_t)1 << 30)
@@ -28,12 +28,24 @@ enum key_space { SPACE_USER = 0, SPACE_DATA = 1, SPACE_INDEX = 2, SPACE_META = 3
 #define SEQ_MAX (((uint64_t)1 << 56) - 1)
 #define TAG_MAX UINT64_MAX /* sorts before every version of its key */
 
-static inline uint64_t tag_make(helios_seq seq, enum key_kind kind) { return seq << 8 | (uint64_t)kind; }
-static inline helios_seq tag_seq(uint64_t tag) { return tag >> 8; }
-static inline enum key_kind tag_kind(uint64_t tag) { return (enum key_kind)(tag & 0xff); }
+static inline uint64_t tag_make(helios_seq seq, enum key_kind kind)
+{
+    return seq << 8 | (uint64_t)kind;
+}
+static inline helios_seq tag_seq(uint64_t tag)
+{
+    return tag >> 8;
+}
+static inline enum key_kind tag_kind(uint64_t tag)
+{
+    return (enum key_kind)(tag & 0xff);
+}
 
 /* The tag to seek with for the newest version numbered at or below seq. */
-static inline uint64_t tag_at(helios_seq seq) { return seq << 8 | 0xff; }
+static inline uint64_t tag_at(helios_seq seq)
+{
+    return seq << 8 | 0xff;
+}
 
 static inline void key_put_layer(void *at, helios_branch_id branch, uint8_t space)
 {
@@ -41,8 +53,14 @@ static inline void key_put_layer(void *at, helios_branch_id branch, uint8_t spac
     ((unsigned char *)at)[4] = space;
 }
 
-static inline helios_branch_id key_branch(helios_slice key) { return get_u32_be(key.data); }
-static inline uint8_t key_space_of(helios_slice key) { return slice_bytes(key)[4]; }
+static inline helios_branch_id key_branch(helios_slice key)
+{
+    return get_u32_be(key.data);
+}
+static inline uint8_t key_space_of(helios_slice key)
+{
+    return slice_bytes(key)[4];
+}
 
 static inline helios_slice key_user(helios_slice key)
 {

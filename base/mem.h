@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t size);  /* size 0 gives a unique pointer */
+void *mem_alloc(size_t size); /* size 0 gives a unique pointer */
 void *mem_zalloc(size_t size);
 void *mem_array(size_t count, size_t size); /* zeroed; NULL when the product overflows */
 void *mem_realloc(void *old, size_t size);

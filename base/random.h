@@ -3,7 +3,9 @@
 #define HELIOS_BASE_RANDOM_H
 #include <stdint.h>
 
-struct random { uint64_t s[4]; };
+struct random {
+    uint64_t s[4];
+};
 void random_seed(struct random *, uint64_t seed);
 uint64_t random_next(struct random *);
 static inline uint64_t random_below(struct random *r, uint64_t limit) /* limit > 0 */

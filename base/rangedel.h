@@ -6,7 +6,10 @@
 #include "base/key.h"
 #include "base/status.h"
 
-struct rangedel { helios_slice from, to; helios_seq seq; }; /* [from, to), keys with their layer */
+struct rangedel {
+    helios_slice from, to;
+    helios_seq seq;
+}; /* [from, to), keys with their layer */
 
 struct rangedel_fragment {
     helios_slice from, to;
@@ -24,7 +27,8 @@ struct rangedel_set {
 /* From items in any order; from < to in each. */
 helios_status rangedel_build(const struct rangedel *items, size_t count, struct rangedel_set **) CHECKED;
 /* A new set that also has the item; old may be NULL and is not changed. */
-helios_status rangedel_add(const struct rangedel_set *old, const struct rangedel *item, struct rangedel_set **) CHECKED;
+helios_status rangedel_add(const struct rangedel_set *old, const struct rangedel *item,
+                           struct rangedel_set **) CHECKED;
 struct rangedel_set *rangedel_ref(struct rangedel_set *);
 void rangedel_unref(struct rangedel_set *); /* NULL is fine */
 

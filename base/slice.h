@@ -37,8 +37,7 @@ static inline bool slice_equal(helios_slice a, helios_slice b)
 
 static inline bool slice_starts_with(helios_slice slice, helios_slice prefix)
 {
-    return slice.size >= prefix.size &&
-           (prefix.size == 0 || memcmp(slice.data, prefix.data, prefix.size) == 0);
+    return slice.size >= prefix.size && (prefix.size == 0 || memcmp(slice.data, prefix.data, prefix.size) == 0);
 }
 
 /* How many leading bytes both share. */

@@ -84,18 +84,12 @@ static helios_status status_of_errno(int error_number)
 {
     switch (error_number) {
     case ENOSPC:
-    case EDQUOT:
-        return HELIOS_NO_SPACE;
-    case ENOENT:
-        return HELIOS_NOT_FOUND;
-    case EEXIST:
-        return HELIOS_EXISTS;
-    case ENOMEM:
-        return HELIOS_NO_MEMORY;
-    case EROFS:
-        return HELIOS_READ_ONLY;
-    default:
-        return HELIOS_IO;
+    case EDQUOT: return HELIOS_NO_SPACE;
+    case ENOENT: return HELIOS_NOT_FOUND;
+    case EEXIST: return HELIOS_EXISTS;
+    case ENOMEM: return HELIOS_NO_MEMORY;
+    case EROFS: return HELIOS_READ_ONLY;
+    default: return HELIOS_IO;
     }
 }
 

@@ -5,7 +5,7 @@
 #include "helios/helios.h"
 #include <stdarg.h>
 
-#define CHECKED __attribute__((warn_unused_result))
+#define CHECKED                  __attribute__((warn_unused_result))
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 enum { ERROR_TEXT_BYTES = 512 };

@@ -5,21 +5,40 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-struct mutex { pthread_mutex_t lock; };      /* adaptive: spins a moment, then sleeps */
-struct condition { pthread_cond_t cond; };   /* waits on CLOCK_MONOTONIC */
+struct mutex {
+    pthread_mutex_t lock;
+}; /* adaptive: spins a moment, then sleeps */
+struct condition {
+    pthread_cond_t cond;
+}; /* waits on CLOCK_MONOTONIC */
 
 void mutex_init(struct mutex *);
 void mutex_release(struct mutex *);
-static inline void mutex_lock(struct mutex *m) { pthread_mutex_lock(&m->lock); }
-static inline bool mutex_try(struct mutex *m) { return pthread_mutex_trylock(&m->lock) == 0; }
-static inline void mutex_unlock(struct mutex *m) { pthread_mutex_unlock(&m->lock); }
+static inline void mutex_lock(struct mutex *m)
+{
+    pthread_mutex_lock(&m->lock);
+}
+static inline bool mutex_try(struct mutex *m)
+{
+    return pthread_mutex_trylock(&m->lock) == 0;
+}
+static inline void mutex_unlock(struct mutex *m)
+{
+    pthread_mutex_unlock(&m->lock);
+}
 
 void condition_init(struct condition *);
 void condition_release(struct condition *);
 void condition_wait(struct condition *, struct mutex *);
 bool condition_wait_for(struct condition *, struct mutex *, uint64_t timeout); /* us; false: timed out */
-static inline void condition_signal(struct condition *c) { pthread_cond_signal(&c->cond); }
-static inline void condition_broadcast(struct condition *c) { pthread_cond_broadcast(&c->cond); }
+static inline void condition_signal(struct condition *c)
+{
+    pthread_cond_signal(&c->cond);
+}
+static inline void condition_broadcast(struct condition *c)
+{
+    pthread_cond_broadcast(&c->cond);
+}
 
 /* All signals blocked in the new thread; name is shown by debuggers, at most 15 bytes. */
 helios_status thread_start(pthread_t *, const char *name, void *(*run)(void *), void *arg) CHECKED;

@@ -201,8 +201,7 @@ static void warm_logs(struct bench *bench, uint64_t count)
         uint64_t index = data_scatter(&bench->data, i % count);
 
         data_key(&bench->data, index * 2, keys[used]);
-        records[used] =
-            (struct record){slice_make(keys[used], KEY_BYTES), data_value(&bench->data, index, 0)};
+        records[used] = (struct record){slice_make(keys[used], KEY_BYTES), data_value(&bench->data, index, 0)};
         if (++used == WARM_BATCH || (i + 1) % count == 0) {
             engine->put_batch(session, records, used);
             used = 0;
@@ -218,16 +217,11 @@ static uint64_t ops_of(const struct bench *bench, const struct workload *workloa
     const struct sizes *sizes = &bench->sizes;
 
     switch (workload->count) {
-    case COUNT_SYNCED:
-        return threads > 1 ? sizes->synced * 4 : sizes->synced;
-    case COUNT_READS:
-        return sizes->reads;
-    case COUNT_STEPS:
-        return sizes->reads * STEPS_PER_READ;
-    case COUNT_SEEKS:
-        return sizes->reads / READS_PER_SEEK;
-    case COUNT_KEYS:
-        break;
+    case COUNT_SYNCED: return threads > 1 ? sizes->synced * 4 : sizes->synced;
+    case COUNT_READS: return sizes->reads;
+    case COUNT_STEPS: return sizes->reads * STEPS_PER_READ;
+    case COUNT_SEEKS: return sizes->reads / READS_PER_SEEK;
+    case COUNT_KEYS: break;
     }
     return sizes->count;
 }
@@ -448,37 +442,17 @@ static _Noreturn void show_usage(FILE *to, int exit_code)
 static void option_set(struct bench *bench, int option, const char *value, const char **directory)
 {
     switch (option) {
-    case 'd':
-        *directory = value;
-        break;
-    case 'n':
-        bench->sizes.count = number_of(value);
-        break;
-    case 'r':
-        bench->sizes.reads = number_of(value);
-        break;
-    case 's':
-        bench->sizes.synced = number_of(value);
-        break;
-    case 'v':
-        bench->sizes.value_bytes = number_of(value);
-        break;
-    case 'k':
-        bench->sizes.binary_keys = strcmp(value, "binary") == 0;
-        break;
-    case 'm':
-        bench->settings.memtable_bytes = number_of(value);
-        break;
-    case 'c':
-        bench->settings.cache_bytes = number_of(value);
-        break;
-    case 'f':
-        bench->settings.file_bytes = number_of(value);
-        break;
-    case 'h':
-        show_usage(stdout, 0);
-    default:
-        show_usage(stderr, 2);
+    case 'd': *directory = value; break;
+    case 'n': bench->sizes.count = number_of(value); break;
+    case 'r': bench->sizes.reads = number_of(value); break;
+    case 's': bench->sizes.synced = number_of(value); break;
+    case 'v': bench->sizes.value_bytes = number_of(value); break;
+    case 'k': bench->sizes.binary_keys = strcmp(value, "binary") == 0; break;
+    case 'm': bench->settings.memtable_bytes = number_of(value); break;
+    case 'c': bench->settings.cache_bytes = number_of(value); break;
+    case 'f': bench->settings.file_bytes = number_of(value); break;
+    case 'h': show_usage(stdout, 0);
+    default: show_usage(stderr, 2);
     }
 }
 

@@ -29,12 +29,11 @@ static void must(char *error, const char *what)
 
 static void l_describe(const struct settings *settings, char *text, size_t size)
 {
-    snprintf(
-        text, size,
-        "LevelDB %d.%d: write buffer %zu MiB, cache %zu MiB, files %zu MiB, 4 KiB blocks, bloom 10 bits, "
-        "snappy, checksums verified",
-        leveldb_major_version(), leveldb_minor_version(), (size_t)(settings->memtable_bytes >> 20),
-        (size_t)(settings->cache_bytes >> 20), (size_t)(settings->file_bytes >> 20));
+    snprintf(text, size,
+             "LevelDB %d.%d: write buffer %zu MiB, cache %zu MiB, files %zu MiB, 4 KiB blocks, bloom 10 bits, "
+             "snappy, checksums verified",
+             leveldb_major_version(), leveldb_minor_version(), (size_t)(settings->memtable_bytes >> 20),
+             (size_t)(settings->cache_bytes >> 20), (size_t)(settings->file_bytes >> 20));
 }
 
 static void *l_open(const struct settings *settings)
@@ -117,8 +116,8 @@ static void l_put_batch(void *handle, const struct record *records, size_t count
 
     leveldb_writebatch_clear(session->batch);
     for (size_t i = 0; i < count; i++)
-        leveldb_writebatch_put(session->batch, records[i].key.data, records[i].key.size,
-                               records[i].value.data, records[i].value.size);
+        leveldb_writebatch_put(session->batch, records[i].key.data, records[i].key.size, records[i].value.data,
+                               records[i].value.size);
     leveldb_write(session->level, session->write, session->batch, &error);
     must(error, "write");
 }

@@ -173,8 +173,8 @@ static void r_put_batch(void *handle, const struct record *records, size_t count
 
     rocksdb_writebatch_clear(session->batch);
     for (size_t i = 0; i < count; i++)
-        rocksdb_writebatch_put(session->batch, records[i].key.data, records[i].key.size,
-                               records[i].value.data, records[i].value.size);
+        rocksdb_writebatch_put(session->batch, records[i].key.data, records[i].key.size, records[i].value.data,
+                               records[i].value.size);
     rocksdb_write(session->rocks, session->write, session->batch, &error);
     must(error, "write");
 }

@@ -71,8 +71,7 @@ static void report(const char *what, uint64_t count, double began)
 {
     double seconds = now() - began;
 
-    printf("  %-34s %7.3f M/s  %6.0f ns\n", what, (double)count / seconds / 1e6,
-           seconds / (double)count * 1e9);
+    printf("  %-34s %7.3f M/s  %6.0f ns\n", what, (double)count / seconds / 1e6, seconds / (double)count * 1e9);
 }
 
 static void fill(struct memtable *m, const struct keys *keys, struct memtable_hint *hint, const char *what)

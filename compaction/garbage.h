@@ -17,16 +17,16 @@ struct garbage_branch {
     const helios_seq *pins; /* ascending, distinct: every point of this branch that is pinned, its
                                descendants' fork points and the snapshots included */
     size_t count;
-    bool is_root;           /* no parent: nothing can show through */
-    bool dropped;           /* everything on it is garbage */
+    bool is_root; /* no parent: nothing can show through */
+    bool dropped; /* everything on it is garbage */
 };
 
 struct garbage_rules {
-    bool collect;                          /* false: keep everything (recovery) */
+    bool collect; /* false: keep everything (recovery) */
     helios_seq horizon;
     const struct garbage_branch *branches; /* ascending by id */
     size_t count;
-    struct garbage_branch others;          /* for branches that are not listed; its id is not looked at */
+    struct garbage_branch others; /* for branches that are not listed; its id is not looked at */
 
     /* Could an older version of a key in [from, to), or [from, to] if inclusive, lie outside of the
      * inputs: deeper, or in an older file of L0? A slice without data: open. NULL: always yes. */
@@ -51,8 +51,8 @@ struct garbage {
     /* of the current key */
     const helios_seq *deletes;
     size_t delete_count;
-    helios_seq shadow;   /* the next newer version; UINT64_MAX: none */
-    uint64_t pending;    /* tag of a tombstone at or below the horizon not yet written; 0: none */
+    helios_seq shadow; /* the next newer version; UINT64_MAX: none */
+    uint64_t pending;  /* tag of a tombstone at or below the horizon not yet written; 0: none */
     /* over keys, until reset by who reads it */
     helios_seq kept_min; /* the oldest version kept; UINT64_MAX: none */
 };

@@ -15,19 +15,19 @@ struct merge {
     struct garbage garbage;
     struct table_writer *writer; /* of the output under way; NULL: none yet */
     uint64_t number;
-    uint64_t grandparent_bytes;  /* passed by the output under way */
-    size_t grandparent;          /* the first that ends at or above the key */
+    uint64_t grandparent_bytes; /* passed by the output under way */
+    size_t grandparent;         /* the first that ends at or above the key */
 
-    unsigned char *key_bytes;    /* KEY_BYTES_MAX: the current key */
+    unsigned char *key_bytes; /* KEY_BYTES_MAX: the current key */
     helios_slice key;
     uint64_t last_tag;
 
     /* The fragment that is not behind the merge yet, and whether a key in it was met. */
     size_t fragment;
     bool inside;
-    helios_slice cut;            /* outputs end here so far; data NULL: none was cut */
-    unsigned char *cut_bytes;    /* KEY_BYTES_MAX */
-    helios_seq *kept_seqs;       /* room for the longest fragment */
+    helios_slice cut;         /* outputs end here so far; data NULL: none was cut */
+    unsigned char *cut_bytes; /* KEY_BYTES_MAX */
+    helios_seq *kept_seqs;    /* room for the longest fragment */
 
     struct compact_result result;
     size_t result_capacity;
@@ -254,8 +254,8 @@ static helios_status check_order(const struct merge *m, helios_slice key, uint64
     if (key.size < KEY_LAYER_BYTES || key.size > KEY_BYTES_MAX)
         return fail_corrupt("compaction: a key of %zu bytes", key.size);
     if (order < 0 || (order == 0 && tag >= m->last_tag))
-        return fail_corrupt("compaction: version %" PRIu64 " of a key of %zu bytes is out of order", tag_seq(tag),
-                            key.size);
+        return fail_corrupt("compaction: version %" PRIu64 " of a key of %zu bytes is out of order",
+                            tag_seq(tag), key.size);
     return HELIOS_OK;
 }
 
@@ -274,15 +274,13 @@ static helios_status one_version(struct merge *m, struct cursor *cursor)
 
     switch (garbage_version(&m->garbage, cursor->tag, &before)) {
     case GARBAGE_DROP:
-    case GARBAGE_HOLD:
-        return HELIOS_OK;
+    case GARBAGE_HOLD: return HELIOS_OK;
     case GARBAGE_KEEP_BOTH:
         status = write_version(m, before, slice_make("", 0));
         if (status != HELIOS_OK)
             return status;
         return keep_version(m, cursor);
-    case GARBAGE_KEEP:
-        break;
+    case GARBAGE_KEEP: break;
     }
     return keep_version(m, cursor);
 }

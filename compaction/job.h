@@ -18,19 +18,19 @@ struct compact_progress {
 };
 
 struct compact_job {
-    struct cursor *input;       /* CURSOR_ALL; the job positions it; stays the caller's */
-    helios_slice lower, upper;  /* [lower, upper) of keys with layer; no data: open */
+    struct cursor *input;                 /* CURSOR_ALL; the job positions it; stays the caller's */
+    helios_slice lower, upper;            /* [lower, upper) of keys with layer; no data: open */
     const struct rangedel_set *rangedels; /* of all inputs together; NULL: none */
     const struct garbage_rules *rules;
 
-    const struct table_home *home;             /* where the outputs go */
-    uint64_t (*next_number)(void *arg);        /* of the next output */
+    const struct table_home *home;      /* where the outputs go */
+    uint64_t (*next_number)(void *arg); /* of the next output */
     void *next_number_arg;
     const struct table_writer_options *writer; /* all but fs, number and path */
     uint64_t target_bytes;                     /* of an output */
     struct table_file *const *grandparents;    /* sorted; the level below the outputs, in this range */
     size_t grandparent_count;
-    uint64_t grandparent_bytes_max;            /* an output that overlaps more is cut; 0: no limit */
+    uint64_t grandparent_bytes_max; /* an output that overlaps more is cut; 0: no limit */
 
     const _Atomic bool *cancel;        /* NULL: never; seen within a few hundred entries */
     struct compact_progress *progress; /* NULL: not wanted */

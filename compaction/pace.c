@@ -14,10 +14,10 @@ enum {
     COMPACTION_LIMIT = 256,
     DOUBLINGS = 9,
 };
-#define RATE_TOP (UINT64_C(4) << 30)  /* bytes/s at weight 0 */
-#define RATE_LEAST (UINT64_C(64) << 10)
+#define RATE_TOP      (UINT64_C(4) << 30) /* bytes/s at weight 0 */
+#define RATE_LEAST    (UINT64_C(64) << 10)
 #define NS_PER_SECOND UINT64_C(1000000000)
-#define WAIT_PIECE UINT64_C(50000000) /* ns: sleepers look this often whether the rate has risen */
+#define WAIT_PIECE    UINT64_C(50000000) /* ns: sleepers look this often whether the rate has risen */
 
 /* ---- debt to rate ---- */
 
@@ -41,7 +41,9 @@ static double memtable_weight(const struct pace_debt *debt)
     return weight_of(all - room, all - one / 2, all);
 }
 
-struct weights { double l0, compaction, memtables, top; };
+struct weights {
+    double l0, compaction, memtables, top;
+};
 
 static struct weights weigh(const struct pace_debt *debt)
 {
@@ -49,7 +51,8 @@ static struct weights weigh(const struct pace_debt *debt)
     struct weights w = {
         .l0 = weight_of(debt->l0_runs, L0_COMFORT, L0_LIMIT),
         .compaction = one > 0 ? weight_of((double)debt->compaction_bytes, one * COMPACTION_COMFORT,
-                                          one * COMPACTION_LIMIT) : 0,
+                                          one * COMPACTION_LIMIT)
+                              : 0,
         .memtables = memtable_weight(debt),
     };
 

@@ -22,11 +22,11 @@ const char *pace_cause(const struct pace_debt *);
 
 /* A bucket as a virtual schedule (GCRA): the time up to which all was paid for. Any threads; real time. */
 struct pace_bucket {
-    _Atomic uint64_t rate;     /* bytes/s; UINT64_MAX: no limit */
-    _Atomic uint64_t paid;     /* ns, monotonic */
-    _Atomic uint64_t waited;   /* us slept by pace_wait so far */
-    _Atomic uint32_t stopped;  /* futex: sleepers leave at once */
-    uint64_t burst;            /* ns of unused time that may be caught up */
+    _Atomic uint64_t rate;    /* bytes/s; UINT64_MAX: no limit */
+    _Atomic uint64_t paid;    /* ns, monotonic */
+    _Atomic uint64_t waited;  /* us slept by pace_wait so far */
+    _Atomic uint32_t stopped; /* futex: sleepers leave at once */
+    uint64_t burst;           /* ns of unused time that may be caught up */
 };
 void pace_bucket_init(struct pace_bucket *, uint64_t rate, uint64_t burst); /* rate 0: no limit; burst in us */
 void pace_set_rate(struct pace_bucket *, uint64_t rate);

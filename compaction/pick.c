@@ -19,25 +19,21 @@ struct choice {
     const struct compact_tree *tree;
     enum compact_reason reason;
     int input_level, output_level;
-    struct run inputs;                /* of input_level >= 1; of L0 if whole */
-    struct table_file **l0;           /* chosen files of L0, newest first; NULL: the run in `inputs` */
+    struct run inputs;      /* of input_level >= 1; of L0 if whole */
+    struct table_file **l0; /* chosen files of L0, newest first; NULL: the run in `inputs` */
     size_t l0_count;
-    struct run overlaps;              /* of output_level */
-    struct span span;                 /* hull of all */
-    size_t older_l0;                  /* L0 files from here on are older and stay */
+    struct run overlaps; /* of output_level */
+    struct span span;    /* hull of all */
+    size_t older_l0;     /* L0 files from here on are older and stay */
 };
 
 const char *compact_reason_name(enum compact_reason reason)
 {
     static const char *const names[] = {
-        [COMPACT_REASON_NONE] = "none",
-        [COMPACT_REASON_DROP] = "drop",
-        [COMPACT_REASON_L0] = "l0",
-        [COMPACT_REASON_INTRA_L0] = "intra-l0",
-        [COMPACT_REASON_SIZE] = "size",
-        [COMPACT_REASON_TOMBSTONES] = "tombstones",
-        [COMPACT_REASON_EXPIRED] = "expired",
-        [COMPACT_REASON_MANUAL] = "manual",
+        [COMPACT_REASON_NONE] = "none",       [COMPACT_REASON_DROP] = "drop",
+        [COMPACT_REASON_L0] = "l0",           [COMPACT_REASON_INTRA_L0] = "intra-l0",
+        [COMPACT_REASON_SIZE] = "size",       [COMPACT_REASON_TOMBSTONES] = "tombstones",
+        [COMPACT_REASON_EXPIRED] = "expired", [COMPACT_REASON_MANUAL] = "manual",
     };
 
     return names[reason];
@@ -178,11 +174,15 @@ static void expand(struct choice *c)
         *c = more;
 }
 
-static bool choose_file(const struct compact_tree *tree, int level, size_t index, int to, enum compact_reason reason,
-                        struct choice *c)
+static bool choose_file(const struct compact_tree *tree, int level, size_t index, int to,
+                        enum compact_reason reason, struct choice *c)
 {
     *c = (struct choice){
-        .tree = tree, .reason = reason, .input_level = level, .output_level = to, .inputs = {index, index + 1},
+        .tree = tree,
+        .reason = reason,
+        .input_level = level,
+        .output_level = to,
+        .inputs = {index, index + 1},
     };
     return settle(c);
 }
@@ -395,8 +395,13 @@ static helios_status pick_drop(const struct compact_tree *tree, struct compact_p
 
         for (size_t i = level ? 0 : compact_l0_begin(tree); i < l->count; i++) {
             struct choice c = {
-                .tree = tree, .reason = COMPACT_REASON_DROP, .input_level = level, .output_level = level,
-                .inputs = {i, i + 1}, .older_l0 = tree->levels[0].count, .span = span_of(l->files[i]),
+                .tree = tree,
+                .reason = COMPACT_REASON_DROP,
+                .input_level = level,
+                .output_level = level,
+                .inputs = {i, i + 1},
+                .older_l0 = tree->levels[0].count,
+                .span = span_of(l->files[i]),
             };
             helios_branch_id branch;
 
@@ -458,7 +463,9 @@ static helios_status pick_garbage(const struct compact_tree *tree, struct compac
 helios_status compact_pick(const struct compact_tree *tree, struct compact_pick **pick_out)
 {
     static helios_status (*const by_urgency[])(const struct compact_tree *, struct compact_pick **) = {
-        pick_drop, pick_by_score, pick_garbage,
+        pick_drop,
+        pick_by_score,
+        pick_garbage,
     };
     struct compact_pick *pick = NULL;
 
@@ -503,8 +510,8 @@ static int deepest_asked_for(const struct compact_tree *tree, const struct compa
 }
 
 /* A piece of the level from file `index` on. */
-static bool choose_piece(const struct compact_tree *tree, const struct compact_range *range, int level, size_t index,
-                         struct choice *c)
+static bool choose_piece(const struct compact_tree *tree, const struct compact_range *range, int level,
+                         size_t index, struct choice *c)
 {
     const struct compact_level *in = &tree->levels[level];
 

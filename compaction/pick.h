@@ -16,7 +16,10 @@ enum {
 
 struct compact_pick;
 
-struct compact_level { struct table_file *const *files; size_t count; };
+struct compact_level {
+    struct table_file *const *files;
+    size_t count;
+};
 
 struct compact_tree {
     struct compact_level levels[COMPACT_LEVELS]; /* L0 newest first; the others by key, disjoint */
@@ -39,7 +42,7 @@ enum compact_reason {
     COMPACT_REASON_INTRA_L0,   /* L0 files into one, while the base level is busy */
     COMPACT_REASON_SIZE,       /* a level above its target */
     COMPACT_REASON_TOMBSTONES, /* a file with many tombstones */
-    COMPACT_REASON_EXPIRED,    /* a file (see table_file.collected) whose shadowed versions have left the retention */
+    COMPACT_REASON_EXPIRED, /* a file (see table_file.collected) whose shadowed versions have left the retention */
     COMPACT_REASON_MANUAL,
 };
 const char *compact_reason_name(enum compact_reason);
@@ -47,18 +50,18 @@ const char *compact_reason_name(enum compact_reason);
 /* Borrows files and arrays from the tree: hold the version while the pick lives. */
 struct compact_pick {
     enum compact_reason reason;
-    int input_level, output_level;   /* equal: rewritten in place (intra-L0 too) */
-    struct table_file **inputs;      /* of input_level; L0: newest first, else by key */
+    int input_level, output_level; /* equal: rewritten in place (intra-L0 too) */
+    struct table_file **inputs;    /* of input_level; L0: newest first, else by key */
     size_t input_count;
     struct table_file *const *overlaps; /* of output_level, by key; none when rewritten in place */
     size_t overlap_count;
     struct table_file *const *grandparents; /* of output_level + 1 in the inputs' range */
     size_t grandparent_count;
-    uint64_t grandparent_bytes_max;  /* for struct compact_job */
-    uint64_t bytes;                  /* of all inputs */
-    bool trivial_move;               /* the only input changes its level, nothing is read */
-    bool bottommost;                 /* nothing older of these keys lies outside of the inputs */
-    helios_slice from, to;           /* hull of the inputs */
+    uint64_t grandparent_bytes_max; /* for struct compact_job */
+    uint64_t bytes;                 /* of all inputs */
+    bool trivial_move;              /* the only input changes its level, nothing is read */
+    bool bottommost;                /* nothing older of these keys lies outside of the inputs */
+    helios_slice from, to;          /* hull of the inputs */
     bool to_exclusive;
     /* What is older and outside: for compact_may_hold_older. */
     struct table_file *const *older_l0;
@@ -72,9 +75,9 @@ helios_status compact_pick(const struct compact_tree *, struct compact_pick **) 
 
 /* What a manual compaction is asked for, and where it ends although writing goes on. */
 struct compact_range {
-    helios_slice from, to;  /* [from, to) of keys with layer; no data: open */
-    helios_seq seq_limit;   /* the latest number when it began: files with only newer data are left alone */
-    uint64_t number_limit;  /* the next file number when it began: later files are not rewritten in place */
+    helios_slice from, to; /* [from, to) of keys with layer; no data: open */
+    helios_seq seq_limit;  /* the latest number when it began: files with only newer data are left alone */
+    uint64_t number_limit; /* the next file number when it began: later files are not rewritten in place */
 };
 
 /* A step of a manual compaction: from the shallowest level down to the deepest that holds the range, a
@@ -93,7 +96,10 @@ bool compact_may_hold_older(void *pick, helios_slice from, helios_slice to, bool
 size_t compact_split(const struct compact_pick *, size_t parts, helios_slice *bounds);
 
 /* Level targets in bytes; 0 for levels that should be empty. */
-struct compact_targets { int base_level; uint64_t bytes[COMPACT_LEVELS]; };
+struct compact_targets {
+    int base_level;
+    uint64_t bytes[COMPACT_LEVELS];
+};
 void compact_get_targets(const struct compact_tree *, struct compact_targets *);
 /* Sorted runs in L0: the tables of one flush, ingest or merge count once. For pacing. */
 size_t compact_l0_runs(const struct compact_tree *);

@@ -4,10 +4,15 @@
 #include "compaction/pick.h"
 
 /* [from, to], or [from, to) if exclusive; a slice without data is open. */
-struct span { helios_slice from, to; bool exclusive; };
+struct span {
+    helios_slice from, to;
+    bool exclusive;
+};
 
 /* files[first, end) of a level. */
-struct run { size_t first, end; };
+struct run {
+    size_t first, end;
+};
 
 struct span span_of(const struct table_file *);
 void span_add(struct span *, const struct table_file *);

@@ -236,7 +236,8 @@ enum {
 /* The part of (from, to] that the horizon has passed since the file was written, 0 to 1. A file that was
  * written at this horizon already gives 0: what it still has is pinned. So a file is rewritten for its
  * garbage a few times at most, whatever the pins. */
-static double passed(const struct compact_tree *tree, const struct table_file *file, helios_seq from, helios_seq to)
+static double passed(const struct compact_tree *tree, const struct table_file *file, helios_seq from,
+                     helios_seq to)
 {
     if (file->collected > from)
         from = file->collected;
@@ -254,7 +255,8 @@ bool compact_is_expired(const struct compact_tree *tree, const struct table_file
         return false;
     part = passed(tree, file, p->shadow_min - 1, file_seq_max(file));
     shadowed = part * (double)(p->entries - p->keys) * 100;
-    return shadowed > 0 && shadowed >= (double)p->entries * (part == 1 ? EXPIRED_PERCENT_FINAL : EXPIRED_PERCENT);
+    return shadowed > 0 &&
+           shadowed >= (double)p->entries * (part == 1 ? EXPIRED_PERCENT_FINAL : EXPIRED_PERCENT);
 }
 
 bool compact_has_tombstones(const struct compact_tree *tree, const struct table_file *file)
@@ -291,7 +293,8 @@ bool compact_may_hold_older(void *arg, helios_slice from, helios_slice to, bool 
 
 static int compare_starts(const void *a, const void *b)
 {
-    return slice_compare((*(struct table_file *const *)a)->smallest, (*(struct table_file *const *)b)->smallest);
+    return slice_compare((*(struct table_file *const *)a)->smallest,
+                         (*(struct table_file *const *)b)->smallest);
 }
 
 size_t compact_split(const struct compact_pick *pick, size_t parts, helios_slice *bounds)

@@ -5,9 +5,9 @@
 #include <inttypes.h>
 
 enum {
-    JANITOR_INTERVAL = 250000,         /* us between looks while there is something to wait for */
+    JANITOR_INTERVAL = 250000, /* us between looks while there is something to wait for */
     JANITOR_IDLE_INTERVAL = 1000000,
-    SPACE_RESERVE_BYTES = 4 << 20,     /* beyond what a flush needs, before it is tried again */
+    SPACE_RESERVE_BYTES = 4 << 20, /* beyond what a flush needs, before it is tried again */
 };
 
 /* ---- the horizon and the rules of a job ---- */
@@ -178,7 +178,8 @@ static void *janitor_run(void *arg)
     while (!atomic_load(&db->closing)) {
         bool waiting = db->space_failure.status != HELIOS_OK;
 
-        condition_wait_for(&db->state_changed, &db->state_mu, waiting ? JANITOR_INTERVAL : JANITOR_IDLE_INTERVAL);
+        condition_wait_for(&db->state_changed, &db->state_mu,
+                           waiting ? JANITOR_INTERVAL : JANITOR_IDLE_INTERVAL);
         if (atomic_load(&db->closing))
             break;
         retry_locked(db);
@@ -197,7 +198,8 @@ static void *janitor_run(void *arg)
 
 helios_status background_start(struct helios_db *db)
 {
-    unsigned threads = db->options.background_threads > 0 ? (unsigned)db->options.background_threads : cpu_count();
+    unsigned threads =
+        db->options.background_threads > 0 ? (unsigned)db->options.background_threads : cpu_count();
     helios_status status;
 
     if (threads < 2)

@@ -25,7 +25,8 @@ helios_status check_value(helios_slice value)
     return HELIOS_OK;
 }
 
-size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t space, helios_slice key, helios_slice value)
+size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t space, helios_slice key,
+                 helios_slice value)
 {
     size_t size = 2;
 
@@ -49,7 +50,8 @@ bool op_read(struct reader *r, bool several_branches, struct op *op)
         return false;
     if (kind != KIND_TOMBSTONE)
         value_size = read_varint(r);
-    if (r->bad || key_size > KEY_USER_MAX || value_size > VALUE_BYTES_MAX || key_size + value_size > reader_left(r))
+    if (r->bad || key_size > KEY_USER_MAX || value_size > VALUE_BYTES_MAX ||
+        key_size + value_size > reader_left(r))
         return false;
     op->kind = (enum key_kind)kind;
     op->key = slice_make(read_raw(r, (size_t)key_size), (size_t)key_size);
@@ -100,7 +102,10 @@ void helios_batch_clear(helios_batch *batch)
         memset(batch->table, 0, batch->table_size * sizeof(*batch->table));
 }
 
-size_t helios_batch_count(const helios_batch *batch) { return batch ? batch->count : 0; }
+size_t helios_batch_count(const helios_batch *batch)
+{
+    return batch ? batch->count : 0;
+}
 
 helios_status helios_batch_status(const helios_batch *batch)
 {
@@ -111,7 +116,8 @@ helios_status helios_batch_status(const helios_batch *batch)
 
 /* ---- the table of keys ---- */
 
-static bool same_key(const struct helios_batch *batch, size_t index, uint64_t hash, uint8_t space, helios_slice key)
+static bool same_key(const struct helios_batch *batch, size_t index, uint64_t hash, uint8_t space,
+                     helios_slice key)
 {
     struct op op;
 
@@ -206,7 +212,8 @@ static helios_status append_op(struct helios_batch *batch, enum key_kind kind, u
     return HELIOS_OK;
 }
 
-void batch_add(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key, helios_slice value)
+void batch_add(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
+               helios_slice value)
 {
     helios_status status;
 

@@ -11,9 +11,9 @@
 #include "base/key.h"
 
 struct batch_op {
-    uint64_t offset;  /* in the body */
-    uint64_t hash;    /* of space and key */
-    bool superseded;  /* a later operation of the same batch decides about this key */
+    uint64_t offset; /* in the body */
+    uint64_t hash;   /* of space and key */
+    bool superseded; /* a later operation of the same batch decides about this key */
 };
 
 struct helios_batch {
@@ -22,8 +22,8 @@ struct helios_batch {
     size_t count, capacity;
     size_t range_deletes;
     uint64_t user_bytes;
-    uint32_t *table;       /* open addressing over ops that put or delete a key: index + 1 */
-    size_t table_size;     /* a power of two; 0: not built */
+    uint32_t *table;   /* open addressing over ops that put or delete a key: index + 1 */
+    size_t table_size; /* a power of two; 0: not built */
     struct error_note error;
 };
 
@@ -37,7 +37,8 @@ struct op {
 enum { OP_HEADER_MAX = 2 + 4 + 2 * VARINT_MAX };
 
 /* The header of an op without key and value into out; its size. */
-size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t space, helios_slice key, helios_slice value);
+size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t space, helios_slice key,
+                 helios_slice value);
 /* The next op of a body; false: damaged (or at its end, which the caller counts). */
 bool op_read(struct reader *, bool several_branches, struct op *);
 struct op batch_at(const struct helios_batch *, size_t index);

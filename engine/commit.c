@@ -164,8 +164,8 @@ static helios_status wait_for_ring(struct helios_db *db)
 }
 
 /* The critical section: numbers, log bytes, time and memtable together. */
-enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, size_t count, uint64_t record_size,
-                                   uint64_t now, struct reserved *out)
+enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, size_t count,
+                                   uint64_t record_size, uint64_t now, struct reserved *out)
 {
     helios_seq first = db->next, last = first + count - 1;
 
@@ -234,7 +234,8 @@ struct preparation {
 };
 
 /* The key with its layer; valid until the next call. */
-static helios_status layered_key(struct preparation *p, helios_branch_id branch, const struct op *op, helios_slice *out)
+static helios_status layered_key(struct preparation *p, helios_branch_id branch, const struct op *op,
+                                 helios_slice *out)
 {
     unsigned char *at = p->small;
     size_t size = op->key.size + KEY_LAYER_BYTES;
@@ -321,7 +322,8 @@ static helios_status prepare_ranges(struct preparation *p, helios_branch_id bran
     return HELIOS_OK;
 }
 
-static helios_status preparation_init(struct preparation *p, helios_branch_id branch, const struct write_set *set)
+static helios_status preparation_init(struct preparation *p, helios_branch_id branch,
+                                      const struct write_set *set)
 {
     p->nodes = p->few;
     p->ranges = NULL;
@@ -351,7 +353,8 @@ static void preparation_release(struct preparation *p)
  * is something to wait for. Until the reservation the epoch keeps the memtable; from then on the
  * reservation does: a memtable is not flushed before all its commits are published. */
 static helios_status prepare_and_reserve(struct helios_db *db, struct preparation *p, helios_branch_id branch,
-                                         const struct write_set *set, uint64_t record_size, struct reserved *reserved)
+                                         const struct write_set *set, uint64_t record_size,
+                                         struct reserved *reserved)
 {
     for (;;) {
         enum reserve_result result = RESERVE_OTHER_MEMTABLE;
@@ -388,8 +391,9 @@ static void insert_nodes(struct preparation *p, helios_seq seq)
         memtable_insert(p->slot->memtable, p->nodes[i], seq, &thread_hint);
 }
 
-static helios_status write_record(struct helios_db *db, const struct reserved *reserved, enum wal_record_type type,
-                                  helios_branch_id branch, const struct write_set *set, uint64_t body_hash)
+static helios_status write_record(struct helios_db *db, const struct reserved *reserved,
+                                  enum wal_record_type type, helios_branch_id branch,
+                                  const struct write_set *set, uint64_t body_hash)
 {
     const struct wal_record record = {
         .first = reserved->first,

@@ -24,7 +24,7 @@ struct part {
 struct compaction {
     struct helios_db *db;
     struct compact_pick *pick;
-    struct version *version;         /* keeps what the pick borrows */
+    struct version *version; /* keeps what the pick borrows */
     struct job_rules rules;
     struct rangedel_set *rangedels;
     uint64_t began;
@@ -55,7 +55,8 @@ static void compaction_free(struct compaction *c)
 
 /* ---- inputs ---- */
 
-static helios_status add_rangedels(struct table_file *file, struct rangedel **items, size_t *count, size_t *capacity)
+static helios_status add_rangedels(struct table_file *file, struct rangedel **items, size_t *count,
+                                   size_t *capacity)
 {
     const struct rangedel_set *set;
     struct table *table;
@@ -78,8 +79,8 @@ static helios_status add_rangedels(struct table_file *file, struct rangedel **it
                 *items = grown;
                 *capacity = more;
             }
-            (*items)[(*count)++] = (struct rangedel){set->fragments[i].from, set->fragments[i].to,
-                                                     set->fragments[i].seqs[j]};
+            (*items)[(*count)++] =
+                (struct rangedel){set->fragments[i].from, set->fragments[i].to, set->fragments[i].seqs[j]};
         }
     return HELIOS_OK;
 }
@@ -222,7 +223,8 @@ static helios_status install(struct compaction *c)
         status = io_sync_directory(db->fs, db->sst_directory);
     n = added = add_removals(c, changes);
     for (size_t i = 0; pick->trivial_move && i < pick->input_count; i++)
-        changes[n++] = (struct version_change){table_file_ref(pick->inputs[i]), (uint32_t)pick->output_level, false};
+        changes[n++] =
+            (struct version_change){table_file_ref(pick->inputs[i]), (uint32_t)pick->output_level, false};
     for (size_t i = 0; i < c->part_count && status == HELIOS_OK; i++) {
         status = changes_add_results(db, &c->parts[i].result, (uint32_t)pick->output_level,
                                      c->rules.rules.horizon, changes + n);
@@ -244,7 +246,8 @@ static void tell(struct compaction *c, size_t results)
 {
     const struct compact_pick *pick = c->pick;
 
-    event_log_say(c->db->events, "compacted L%d %zu + L%d %zu files (%s%s), %" PRIu64 " bytes, into %zu in %" PRIu64 " ms",
+    event_log_say(c->db->events,
+                  "compacted L%d %zu + L%d %zu files (%s%s), %" PRIu64 " bytes, into %zu in %" PRIu64 " ms",
                   pick->input_level, pick->input_count, pick->output_level, pick->overlap_count,
                   compact_reason_name(pick->reason), pick->trivial_move ? ", moved" : "", pick->bytes, results,
                   (io_monotonic(c->db->fs) - c->began) / 1000);
@@ -265,7 +268,8 @@ static helios_status quarantine(struct compaction *c, helios_status status)
 {
     if (status != HELIOS_CORRUPT)
         return status;
-    event_log_say(c->db->events, "a compaction found damage and leaves its files alone: %s", helios_last_error());
+    event_log_say(c->db->events, "a compaction found damage and leaves its files alone: %s",
+                  helios_last_error());
     mutex_lock(&c->db->state_mu);
     error_keep(&c->db->damage, status);
     mutex_unlock(&c->db->state_mu);

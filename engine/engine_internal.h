@@ -28,8 +28,8 @@
 
 enum {
     VIEW_MEMTABLES_MAX = 32,
-    RING_SLOTS = 4096,       /* commits between reservation and publication */
-    RUNNING_MAX = 64,        /* compactions at once */
+    RING_SLOTS = 4096, /* commits between reservation and publication */
+    RUNNING_MAX = 64,  /* compactions at once */
     PATH_BYTES_MAX = 4096,
 };
 
@@ -40,18 +40,18 @@ enum {
 struct mem_slot {
     _Atomic uint32_t refs;
     struct memtable *memtable;
-    uint64_t log_segment;          /* the log from here on is needed until it is flushed */
+    uint64_t log_segment;                /* the log from here on is needed until it is flushed */
     _Atomic uint64_t time_min, time_max; /* of its commits; time_min UINT64_MAX: none yet */
-    helios_seq first;              /* all its numbers are at or above this */
-    helios_seq last;               /* set when it is closed: all are at or below */
-    bool flushing;                 /* guarded by state_mu */
-    _Atomic helios_seq unlogged;   /* first of its commits that are in no log; 0: none */
+    helios_seq first;                    /* all its numbers are at or above this */
+    helios_seq last;                     /* set when it is closed: all are at or below */
+    bool flushing;                       /* guarded by state_mu */
+    _Atomic helios_seq unlogged;         /* first of its commits that are in no log; 0: none */
 };
 
 /* Immutable, replaced whole under state_mu (and commit_mu, when the active memtable changes). */
 struct view {
     struct epoch_item item;
-    _Atomic uint32_t refs;         /* one is the database's, dropped through the epoch */
+    _Atomic uint32_t refs; /* one is the database's, dropped through the epoch */
     uint64_t generation;
     struct mem_slot *active;
     size_t closed_count;
@@ -71,7 +71,7 @@ void view_unref(struct view *);                /* NULL is fine; without locks */
 struct ring_slot {
     _Atomic uint64_t ready; /* ticket + 1 once complete; release, read by the publisher */
     helios_seq last;
-    wal_pos end;            /* 0: unlogged */
+    wal_pos end; /* 0: unlogged */
 };
 
 struct helios_db {
@@ -79,65 +79,66 @@ struct helios_db {
     helios_options options;
     char *path, *wal_directory, *sst_directory;
     struct io_fs *fs;
-    bool owns_fs;                  /* an in-memory database brings its own */
+    bool owns_fs; /* an in-memory database brings its own */
     struct io_lock *lock;
     unsigned char uuid[16], node_id[16];
     uint64_t created;
-    uint64_t ingest_bytes;         /* a commit above goes into tables directly */
-    uint64_t target_bytes;         /* of a table */
-    helios_seq first_number;       /* of this open's commits; all below was there or is skipped */
+    uint64_t ingest_bytes;   /* a commit above goes into tables directly */
+    uint64_t target_bytes;   /* of a table */
+    helios_seq first_number; /* of this open's commits; all below was there or is skipped */
     struct table_home home;
     struct cache *cache;
     struct pins *pins;
     struct pool *pool;
-    struct wal *wal;               /* NULL when read-only */
+    struct wal *wal; /* NULL when read-only */
 
     /* Atomic. */
     _Atomic(struct view *) view __attribute__((aligned(64))); /* release: installs; acquire: readers */
-    _Atomic uint64_t generation;   /* of the view; iterators look at it */
-    _Atomic helios_seq visible __attribute__((aligned(64)));  /* release: publisher in order; acquire: readers */
-    _Atomic helios_seq horizon;    /* H */
-    _Atomic uint32_t visible_word; /* changes with visible; waiters sleep on it */
+    _Atomic uint64_t generation;                              /* of the view; iterators look at it */
+    _Atomic helios_seq visible __attribute__((aligned(64))); /* release: publisher in order; acquire: readers */
+    _Atomic helios_seq horizon;                              /* H */
+    _Atomic uint32_t visible_word;                           /* changes with visible; waiters sleep on it */
     _Atomic uint32_t visible_waiters;
-    _Atomic bool publishing;       /* somebody advances the prefix */
-    _Atomic uint64_t published;    /* tickets below are published */
-    _Atomic bool failed;           /* fatal: `failure` says why; writes are refused */
-    _Atomic bool no_space;         /* background work waits for space; writes are refused meanwhile */
+    _Atomic bool publishing;    /* somebody advances the prefix */
+    _Atomic uint64_t published; /* tickets below are published */
+    _Atomic bool failed;        /* fatal: `failure` says why; writes are refused */
+    _Atomic bool no_space;      /* background work waits for space; writes are refused meanwhile */
     _Atomic bool closing;
-    struct pace_bucket write_pace; /* of writers, by the debt of the background */
+    struct pace_bucket write_pace;      /* of writers, by the debt of the background */
     struct pace_bucket background_pace; /* of flushes and compactions, by write_rate_limit */
-    _Atomic uint32_t ingests_logged; /* commits whose record may be in the log before their tables are in the tree */
+    _Atomic uint32_t
+        ingests_logged; /* commits whose record may be in the log before their tables are in the tree */
     _Atomic uint32_t iterators, snapshots, transactions; /* open handles */
-    _Atomic uint64_t user_bytes;   /* key and value bytes committed since creation */
+    _Atomic uint64_t user_bytes;                         /* key and value bytes committed since creation */
 
     /* Guarded by commit_mu: the reservation. */
     struct mutex commit_mu __attribute__((aligned(64)));
-    struct mem_slot *active;       /* also needs state_mu to change */
-    helios_seq next;               /* first number not handed out */
+    struct mem_slot *active; /* also needs state_mu to change */
+    helios_seq next;         /* first number not handed out */
     uint64_t ticket;
     uint64_t last_time;
-    helios_seq ceiling;            /* handed out only below; raised durably by the background */
-    struct ring_slot *ring;        /* RING_SLOTS */
+    helios_seq ceiling;     /* handed out only below; raised durably by the background */
+    struct ring_slot *ring; /* RING_SLOTS */
 
     /* Guarded by state_mu: the tree and its jobs. */
     struct mutex state_mu;
     struct condition state_changed; /* memtable flushed, job done, error, closing */
     struct version *version;        /* changes under manifest_mu too */
     uint64_t next_file;
-    size_t jobs;                    /* submitted and not finished */
+    size_t jobs; /* submitted and not finished */
     bool flush_running;
     struct flush_job *flush_job;
     const struct compact_pick *running[RUNNING_MAX];
     size_t running_count, background_compactions;
-    uint32_t compact_holds;         /* > 0: no compaction begins (checkpoint, close, recovery) */
-    bool recovering;                /* nothing is collected until the log is replayed */
-    uint64_t memtable_least;        /* recovery: the next memtable must hold this much */
-    uint64_t replay_segment;        /* recovery: where the record that is replayed stands */
-    bool log_failed;                /* `failure` came from the log: only an open helps */
+    uint32_t compact_holds;  /* > 0: no compaction begins (checkpoint, close, recovery) */
+    bool recovering;         /* nothing is collected until the log is replayed */
+    uint64_t memtable_least; /* recovery: the next memtable must hold this much */
+    uint64_t replay_segment; /* recovery: where the record that is replayed stands */
+    bool log_failed;         /* `failure` came from the log: only an open helps */
     struct horizon retention;
-    struct error_note failure;      /* the first fatal background error */
+    struct error_note failure;       /* the first fatal background error */
     struct error_note space_failure; /* background work waits: NO_SPACE, NO_MEMORY */
-    struct error_note damage;       /* found by a compaction; its files are left alone */
+    struct error_note damage;        /* found by a compaction; its files are left alone */
     pthread_t janitor;
     bool janitor_started;
 
@@ -145,7 +146,7 @@ struct helios_db {
     struct mutex manifest_mu;
     struct manifest *manifest;
     struct manifest_state manifest_state;
-    struct event_log *events;       /* its own lock */
+    struct event_log *events; /* its own lock */
 
     /* Statistics, relaxed. */
     _Atomic uint64_t flush_bytes, compaction_read_bytes, compaction_written_bytes, stall_time;
@@ -158,7 +159,7 @@ struct helios_db {
 /* Either one operation or a batch; the body of the log record as pieces that lie one behind the other. */
 struct write_set {
     struct op one;
-    struct helios_batch *batch;    /* NULL: `one` */
+    struct helios_batch *batch; /* NULL: `one` */
     size_t count, range_deletes;
     helios_slice pieces[3];
     size_t piece_count;
@@ -195,14 +196,20 @@ struct reserved {
     bool logged;
     struct wal_reservation log;
 };
-enum reserve_result { RESERVE_DONE, RESERVE_OTHER_MEMTABLE, RESERVE_LOG_FULL, RESERVE_RING_FULL, RESERVE_CEILING };
+enum reserve_result {
+    RESERVE_DONE,
+    RESERVE_OTHER_MEMTABLE,
+    RESERVE_LOG_FULL,
+    RESERVE_RING_FULL,
+    RESERVE_CEILING
+};
 /* Takes `count` numbers and record_size bytes of log (0: unlogged), if `slot` is still the active
  * memtable; never waits. Otherwise says why not; reserve_wait waits for that, outside every epoch. */
 enum reserve_result reserve_try(struct helios_db *, struct mem_slot *slot, size_t count, uint64_t record_size,
                                 struct reserved *);
 /* Under commit_mu, for whoever changes the active memtable with it. */
-enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, size_t count, uint64_t record_size,
-                                   uint64_t now, struct reserved *);
+enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, size_t count,
+                                   uint64_t record_size, uint64_t now, struct reserved *);
 helios_status reserve_wait(struct helios_db *, enum reserve_result why, uint64_t record_size) CHECKED;
 /* The commit is complete: advances the visible number over all complete ones and returns once this one is
  * visible. */
@@ -220,11 +227,12 @@ void mem_slot_unref(struct mem_slot *);
 struct view *view_alloc(void); /* an empty one; NULL: no memory, sentence set */
 void view_fill(struct view *, struct mem_slot *active, struct mem_slot *const *closed, size_t closed_count,
                struct version *);
-void view_install_locked(struct helios_db *, struct view *); /* takes the view; the caller retires the old one */
+void view_install_locked(struct helios_db *,
+                         struct view *); /* takes the view; the caller retires the old one */
 helios_seq view_newest_ingested(const struct view *);
 /* Waits, under state_mu, until there is room for one more closed memtable, or `expected` is not the active one. */
 helios_status view_wait_for_room(struct helios_db *, const struct mem_slot *expected) CHECKED;
-void view_retire(struct view *old);                          /* without locks */
+void view_retire(struct view *old); /* without locks */
 
 /* Whether a commit up to `last` is in no log and not yet in a table. */
 bool unlogged_up_to(struct helios_db *, helios_seq last);
@@ -241,7 +249,10 @@ helios_status background_wait_flushed(struct helios_db *) CHECKED;
 /* Flushes the active memtable and all closed ones; waits. */
 helios_status background_flush_all(struct helios_db *) CHECKED;
 
-struct flush_job { struct pool_job job; struct helios_db *db; };
+struct flush_job {
+    struct pool_job job;
+    struct helios_db *db;
+};
 void flush_run(struct pool_job *);
 /* Writes the oldest closed memtable into L0 and installs it; on this thread. */
 helios_status flush_oldest(struct helios_db *) CHECKED;
@@ -251,7 +262,10 @@ helios_status compaction_start_locked(struct helios_db *, struct compact_pick *)
 void compact_tree_of(struct helios_db *, struct version *, struct compact_tree *); /* under state_mu */
 
 /* The rules for a job that starts now; moves the horizon as far as it may go. */
-struct job_rules { struct garbage_rules rules; helios_seq *pins; };
+struct job_rules {
+    struct garbage_rules rules;
+    helios_seq *pins;
+};
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
 void job_rules_release(struct job_rules *);
 helios_seq horizon_move(struct helios_db *); /* takes state_mu */

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 
 enum { UUID_AT = 64, NODE_AT = 80, CREATED_AT = 96, ZERO_AT = 104, CHECK_AT = 120, PATH_BYTES = 4096 };
-_Static_assert((int)UUID_AT == (int)FILE_HEADER_SIZE && UUID_AT + 16 == NODE_AT, "the header is followed by the uuid");
+_Static_assert((int)UUID_AT == (int)FILE_HEADER_SIZE && UUID_AT + 16 == NODE_AT,
+               "the header is followed by the uuid");
 _Static_assert(NODE_AT + 16 == CREATED_AT && CREATED_AT + 8 == ZERO_AT, "node id and time follow");
-_Static_assert(ZERO_AT + 16 == CHECK_AT && (int)CHECK_AT + 8 == (int)IDENTITY_SIZE, "the checksum ends the file");
+_Static_assert(ZERO_AT + 16 == CHECK_AT && (int)CHECK_AT + 8 == (int)IDENTITY_SIZE,
+               "the checksum ends the file");
 
 bool numbered_name(const char *name, const char *ending, uint64_t *number)
 {
@@ -33,7 +35,9 @@ bool name_is_ours(const char *name)
 
 /* ---- looking ---- */
 
-struct look { bool ours, helios, current; };
+struct look {
+    bool ours, helios, current;
+};
 
 static helios_status look_entry(void *arg, const char *name)
 {
@@ -92,8 +96,9 @@ helios_status directory_look(struct io_fs *fs, const char *path, enum directory_
     if (status != HELIOS_OK)
         return status;
     if (files)
-        return fail_corrupt("%s: %s is missing, but there are %zu data files; restore it from a backup, or destroy what is left", path,
-                            look.helios ? "CURRENT" : "HELIOS", files);
+        return fail_corrupt("%s: %s is missing, but there are %zu data files; restore it from a backup, or "
+                            "destroy what is left",
+                            path, look.helios ? "CURRENT" : "HELIOS", files);
     if (!look.helios && look.current)
         return fail_corrupt("%s: HELIOS is missing, but CURRENT is there", path);
     *kind = DIRECTORY_UNFINISHED;
@@ -188,7 +193,12 @@ helios_status identity_read(struct io_fs *fs, const char *directory, struct iden
 
 /* ---- removing ---- */
 
-struct removal { struct io_fs *fs; const char *path; const char *ending; helios_status first; };
+struct removal {
+    struct io_fs *fs;
+    const char *path;
+    const char *ending;
+    helios_status first;
+};
 
 static void keep_first(struct removal *r, helios_status status)
 {

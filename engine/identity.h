@@ -9,7 +9,10 @@
 #include "io/io.h"
 
 enum { IDENTITY_SIZE = 128 };
-struct identity { unsigned char uuid[16], node_id[16]; uint64_t created; };
+struct identity {
+    unsigned char uuid[16], node_id[16];
+    uint64_t created;
+};
 
 /* What is at path. */
 enum directory_kind {

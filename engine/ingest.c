@@ -75,7 +75,8 @@ static void batch_cursor_seek(struct cursor *c, helios_slice key, uint64_t tag)
 static const struct cursor_ops batch_cursor_ops = {
     .first = batch_cursor_first, .seek = batch_cursor_seek, .next = batch_cursor_next};
 
-static helios_status batch_cursor_init(struct batch_cursor *b, helios_branch_id branch, const struct write_set *set)
+static helios_status batch_cursor_init(struct batch_cursor *b, helios_branch_id branch,
+                                       const struct write_set *set)
 {
     *b = (struct batch_cursor){.cursor = {.ops = &batch_cursor_ops}, .set = set, .branch = branch};
     b->order = mem_array(set->count, sizeof(*b->order));
@@ -96,7 +97,8 @@ static void batch_cursor_release(struct batch_cursor *b)
 
 /* ---- writing the tables ---- */
 
-static helios_status build_ranges(helios_branch_id branch, const struct write_set *set, struct rangedel_set **out)
+static helios_status build_ranges(helios_branch_id branch, const struct write_set *set,
+                                  struct rangedel_set **out)
 {
     struct rangedel_set *all = NULL;
     helios_buf from = {0}, to = {0};
@@ -183,7 +185,7 @@ static helios_status encode_body(const struct compact_result *result, helios_buf
 
     for (size_t i = 0; i < result->count && status == HELIOS_OK; i++) {
         const struct table_result *t = &result->tables[i];
-        const struct file_record file = {t->number, t->size, t->smallest, t->largest, t->largest_exclusive,
+        const struct file_record file = {t->number,    t->size, t->smallest, t->largest, t->largest_exclusive,
                                          t->properties};
 
         status = file_record_encode(body, &file);
@@ -200,9 +202,9 @@ static bool nothing_pending_locked(const struct helios_db *db)
 }
 
 /* Takes the numbers and, unless the active memtable is empty, closes it below them. Under state_mu. */
-static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struct view *view, struct mem_slot *fresh,
-                                                     size_t count, uint64_t record_size, struct reserved *out,
-                                                     struct view **old)
+static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struct view *view,
+                                                     struct mem_slot *fresh, size_t count, uint64_t record_size,
+                                                     struct reserved *out, struct view **old)
 {
     struct view *now = atomic_load(&db->view);
     struct mem_slot *closed[VIEW_MEMTABLES_MAX], *active = db->active;
@@ -232,7 +234,8 @@ static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struc
     return result;
 }
 
-static helios_status reserve_between(struct helios_db *db, size_t count, uint64_t record_size, struct reserved *out)
+static helios_status reserve_between(struct helios_db *db, size_t count, uint64_t record_size,
+                                     struct reserved *out)
 {
     for (;;) {
         enum reserve_result result = RESERVE_OTHER_MEMTABLE;
@@ -289,9 +292,9 @@ static helios_status show_tables(struct helios_db *db, const struct version_chan
     return status;
 }
 
-static helios_status commit_tables(struct helios_db *db, helios_branch_id branch, const struct reserved *reserved,
-                                   const helios_buf *body, const struct compact_result *result,
-                                   struct version_change *changes)
+static helios_status commit_tables(struct helios_db *db, helios_branch_id branch,
+                                   const struct reserved *reserved, const helios_buf *body,
+                                   const struct compact_result *result, struct version_change *changes)
 {
     const struct wal_record record = {
         .first = reserved->first,

@@ -146,7 +146,8 @@ static void show(struct helios_db *db, struct view **fresh, struct version **ver
 }
 
 static helios_status write_edit(struct helios_db *db, const struct version_change *changes, size_t count,
-                                const struct mem_slot *flushed, const struct version *version, bool clean, wal_pos end)
+                                const struct mem_slot *flushed, const struct version *version, bool clean,
+                                wal_pos end)
 {
     struct manifest_state state;
     helios_status status;

@@ -13,8 +13,8 @@ enum { SOURCES_MAX = 4096 };
 struct cover {
     struct rangedel_set *set; /* counted */
     bool known;
-    helios_slice from, to;    /* no data: open */
-    helios_seq seq;           /* newest at or below the read point in [from, to); 0: none */
+    helios_slice from, to; /* no data: open */
+    helios_seq seq;        /* newest at or below the read point in [from, to); 0: none */
 };
 
 struct helios_iter {
@@ -28,8 +28,8 @@ struct helios_iter {
     struct cursor *cursor;
     struct cover *covers;
     size_t cover_count;
-    helios_buf lower, upper;  /* with layer; always both: at least the layer's own bounds */
-    helios_buf place;         /* the key to come back to when the view changes */
+    helios_buf lower, upper; /* with layer; always both: at least the layer's own bounds */
+    helios_buf place;        /* the key to come back to when the view changes */
     helios_slice value;
     bool value_loaded;
     struct error_note error;
@@ -37,7 +37,12 @@ struct helios_iter {
 
 /* ---- sources ---- */
 
-struct gathering { struct cursor **sources; size_t count, capacity; struct cover *covers; size_t cover_count, cover_capacity; };
+struct gathering {
+    struct cursor **sources;
+    size_t count, capacity;
+    struct cover *covers;
+    size_t cover_count, cover_capacity;
+};
 
 static helios_status add_source(struct gathering *g, struct cursor *cursor)
 {
@@ -106,8 +111,8 @@ static helios_status add_file_cover(struct helios_iter *it, struct gathering *g,
     return status == HELIOS_OK ? add_cover(g, table_rangedels(table)) : status;
 }
 
-static helios_status add_level(struct helios_iter *it, struct gathering *g, const struct level *level, size_t from,
-                               size_t count)
+static helios_status add_level(struct helios_iter *it, struct gathering *g, const struct level *level,
+                               size_t from, size_t count)
 {
     const struct table_cursor_options options = {.read_point = it->seq, .fill_cache = it->fill_cache};
     struct cursor *cursor = NULL;
@@ -455,14 +460,20 @@ void helios_iter_prev(helios_iter *it)
     settle_backward(it);
 }
 
-bool helios_iter_valid(const helios_iter *it) { return it && it->valid; }
+bool helios_iter_valid(const helios_iter *it)
+{
+    return it && it->valid;
+}
 
 helios_slice helios_iter_key(const helios_iter *it)
 {
     return it && it->valid ? key_user(it->cursor->key) : (helios_slice){0};
 }
 
-helios_seq helios_iter_seq(const helios_iter *it) { return it && it->valid ? tag_seq(it->cursor->tag) : 0; }
+helios_seq helios_iter_seq(const helios_iter *it)
+{
+    return it && it->valid ? tag_seq(it->cursor->tag) : 0;
+}
 
 helios_slice helios_iter_value(const helios_iter *given)
 {

@@ -7,48 +7,59 @@ static helios_status not_yet(const char *what)
     return fail(HELIOS_UNSUPPORTED, "%s: not in version %s", what, helios_version_string());
 }
 
-#define REFUSE(name, arguments)                                                                               \
-    helios_status name arguments { return not_yet(#name); }
+#define REFUSE(name, arguments)                                                                                \
+    helios_status name arguments                                                                               \
+    {                                                                                                          \
+        return not_yet(#name);                                                                                 \
+    }
 
-REFUSE(helios_seq_at_time, (helios_db *db, uint64_t time, helios_seq *seq))
-REFUSE(helios_time_of_seq, (helios_db *db, helios_seq seq, uint64_t *time))
-REFUSE(helios_tag_create, (helios_db *db, const char *name, helios_branch_id branch, helios_seq at))
-REFUSE(helios_tag_get, (helios_db *db, const char *name, helios_branch_id *branch, helios_seq *seq))
-REFUSE(helios_tag_drop, (helios_db *db, const char *name))
-REFUSE(helios_tag_list, (helios_db *db, helios_tag_info **list, size_t *n))
-REFUSE(helios_history_new, (helios_db *db, const helios_read_options *options, helios_slice key, helios_history **h))
+REFUSE(helios_seq_at_time, (helios_db * db, uint64_t time, helios_seq *seq))
+REFUSE(helios_time_of_seq, (helios_db * db, helios_seq seq, uint64_t *time))
+REFUSE(helios_tag_create, (helios_db * db, const char *name, helios_branch_id branch, helios_seq at))
+REFUSE(helios_tag_get, (helios_db * db, const char *name, helios_branch_id *branch, helios_seq *seq))
+REFUSE(helios_tag_drop, (helios_db * db, const char *name))
+REFUSE(helios_tag_list, (helios_db * db, helios_tag_info **list, size_t *n))
+REFUSE(helios_history_new,
+       (helios_db * db, const helios_read_options *options, helios_slice key, helios_history **h))
 REFUSE(helios_history_status, (const helios_history *h))
-REFUSE(helios_txn_begin, (helios_db *db, const helios_txn_options *options, helios_txn **txn))
-REFUSE(helios_txn_get, (helios_txn *txn, helios_slice key, helios_buf *value))
-REFUSE(helios_txn_put, (helios_txn *txn, helios_slice key, helios_slice value))
-REFUSE(helios_txn_delete, (helios_txn *txn, helios_slice key))
-REFUSE(helios_txn_iter, (helios_txn *txn, const helios_read_options *bounds, helios_iter **it))
-REFUSE(helios_txn_delete_range, (helios_txn *txn, helios_slice from, helios_slice to))
-REFUSE(helios_txn_savepoint, (helios_txn *txn))
-REFUSE(helios_txn_rollback_to_savepoint, (helios_txn *txn))
-REFUSE(helios_txn_commit, (helios_txn *txn, helios_seq *commit))
-REFUSE(helios_txn_rollback, (helios_txn *txn))
-REFUSE(helios_branch_create, (helios_db *db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
-REFUSE(helios_branch_find, (helios_db *db, const char *name, helios_branch_id *id))
-REFUSE(helios_branch_get, (helios_db *db, helios_branch_id id, helios_branch_info **info))
-REFUSE(helios_branch_list, (helios_db *db, helios_branch_info **list, size_t *n))
-REFUSE(helios_branch_rename, (helios_db *db, helios_branch_id id, const char *name))
-REFUSE(helios_branch_drop, (helios_db *db, helios_branch_id id))
-REFUSE(helios_diff_new, (helios_db *db, helios_point from, helios_point to, helios_diff **diff))
+REFUSE(helios_txn_begin, (helios_db * db, const helios_txn_options *options, helios_txn **txn))
+REFUSE(helios_txn_get, (helios_txn * txn, helios_slice key, helios_buf *value))
+REFUSE(helios_txn_put, (helios_txn * txn, helios_slice key, helios_slice value))
+REFUSE(helios_txn_delete, (helios_txn * txn, helios_slice key))
+REFUSE(helios_txn_iter, (helios_txn * txn, const helios_read_options *bounds, helios_iter **it))
+REFUSE(helios_txn_delete_range, (helios_txn * txn, helios_slice from, helios_slice to))
+REFUSE(helios_txn_savepoint, (helios_txn * txn))
+REFUSE(helios_txn_rollback_to_savepoint, (helios_txn * txn))
+REFUSE(helios_txn_commit, (helios_txn * txn, helios_seq *commit))
+REFUSE(helios_txn_rollback, (helios_txn * txn))
+REFUSE(helios_branch_create,
+       (helios_db * db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
+REFUSE(helios_branch_find, (helios_db * db, const char *name, helios_branch_id *id))
+REFUSE(helios_branch_get, (helios_db * db, helios_branch_id id, helios_branch_info **info))
+REFUSE(helios_branch_list, (helios_db * db, helios_branch_info **list, size_t *n))
+REFUSE(helios_branch_rename, (helios_db * db, helios_branch_id id, const char *name))
+REFUSE(helios_branch_drop, (helios_db * db, helios_branch_id id))
+REFUSE(helios_diff_new, (helios_db * db, helios_point from, helios_point to, helios_diff **diff))
 REFUSE(helios_diff_status, (const helios_diff *diff))
-REFUSE(helios_branch_merge, (helios_db *db, helios_branch_id source, helios_branch_id target,
+REFUSE(helios_branch_merge, (helios_db * db, helios_branch_id source, helios_branch_id target,
                              const helios_merge_options *options, helios_merge_result *result))
-REFUSE(helios_changes_new, (helios_db *db, const helios_changes_options *options, helios_changes **changes))
-REFUSE(helios_changes_next, (helios_changes *changes, uint64_t timeout, helios_change *change))
-REFUSE(helios_changes_ack, (helios_changes *changes, helios_seq lsn))
-REFUSE(helios_feed_trim, (helios_db *db, helios_seq below, uint64_t *removed))
-REFUSE(helios_feed_bounds, (helios_db *db, helios_seq *oldest, helios_seq *newest))
+REFUSE(helios_changes_new, (helios_db * db, const helios_changes_options *options, helios_changes **changes))
+REFUSE(helios_changes_next, (helios_changes * changes, uint64_t timeout, helios_change *change))
+REFUSE(helios_changes_ack, (helios_changes * changes, helios_seq lsn))
+REFUSE(helios_feed_trim, (helios_db * db, helios_seq below, uint64_t *removed))
+REFUSE(helios_feed_bounds, (helios_db * db, helios_seq *oldest, helios_seq *newest))
 #undef REFUSE
 
 /* None of these handles can exist yet. */
-bool helios_history_next(helios_history *h, helios_version *version) { return false; }
+bool helios_history_next(helios_history *h, helios_version *version)
+{
+    return false;
+}
 void helios_history_free(helios_history *h) {}
 void helios_txn_free(helios_txn *txn) {}
-bool helios_diff_next(helios_diff *diff, helios_difference *difference) { return false; }
+bool helios_diff_next(helios_diff *diff, helios_difference *difference)
+{
+    return false;
+}
 void helios_diff_free(helios_diff *diff) {}
 void helios_changes_free(helios_changes *changes) {}

@@ -27,7 +27,8 @@ _Static_assert(FILE_HEADER_SIZE % 8 == 0, "the first edit stands at a multiple o
 enum { FIELD_SNAPSHOT = 1, FIELD_STATE = 2, FIELD_ADD = 3, FIELD_REMOVE = 4, FIELD_LOST = 5 };
 
 enum { STATE_FIELDS = 13, PROPERTY_FIELDS = 17, ADD_FIELDS = 6 };
-_Static_assert(PROPERTY_FIELDS * sizeof(uint64_t) == sizeof(struct table_properties), "an edit has every property");
+_Static_assert(PROPERTY_FIELDS * sizeof(uint64_t) == sizeof(struct table_properties),
+               "an edit has every property");
 
 struct manifest {
     struct io_fs *fs;
@@ -57,9 +58,9 @@ static helios_status put_slice(helios_buf *buf, helios_slice slice)
 
 static void state_to_numbers(const struct manifest_state *s, uint64_t n[STATE_FIELDS])
 {
-    const uint64_t all[STATE_FIELDS] = {s->next_file, s->log_floor, s->log_synced, s->last_synced, s->flushed,
-                                        s->ceiling,   s->horizon,   s->time,       s->last,        s->clean,
-                                        s->clean_end, s->user_bytes, 0};
+    const uint64_t all[STATE_FIELDS] = {
+        s->next_file, s->log_floor, s->log_synced, s->last_synced, s->flushed,    s->ceiling, s->horizon,
+        s->time,      s->last,      s->clean,      s->clean_end,   s->user_bytes, 0};
 
     memcpy(n, all, sizeof(all));
 }
@@ -83,21 +84,33 @@ static void state_from_numbers(const uint64_t n[STATE_FIELDS], struct manifest_s
 static void properties_to_numbers(const struct table_properties *p, uint64_t n[PROPERTY_FIELDS])
 {
     const uint64_t all[PROPERTY_FIELDS] = {
-        p->entries,      p->keys,         p->tombstones, p->range_deletes,     p->key_bytes, p->value_bytes,
-        p->data_bytes,   p->history_bytes, p->index_bytes, p->filter_bytes,    p->value_block_bytes,
-        p->seq_min,      p->seq_max,      p->time_min,   p->time_max,          p->history_seq_max,
-        p->shadow_min};
+        p->entries,           p->keys,       p->tombstones,    p->range_deletes, p->key_bytes,
+        p->value_bytes,       p->data_bytes, p->history_bytes, p->index_bytes,   p->filter_bytes,
+        p->value_block_bytes, p->seq_min,    p->seq_max,       p->time_min,      p->time_max,
+        p->history_seq_max,   p->shadow_min};
 
     memcpy(n, all, sizeof(all));
 }
 
 static void properties_from_numbers(const uint64_t n[PROPERTY_FIELDS], struct table_properties *p)
 {
-    *p = (struct table_properties){
-        .entries = n[0], .keys = n[1], .tombstones = n[2], .range_deletes = n[3], .key_bytes = n[4],
-        .value_bytes = n[5], .data_bytes = n[6], .history_bytes = n[7], .index_bytes = n[8],
-        .filter_bytes = n[9], .value_block_bytes = n[10], .seq_min = n[11], .seq_max = n[12],
-        .time_min = n[13], .time_max = n[14], .history_seq_max = n[15], .shadow_min = n[16]};
+    *p = (struct table_properties){.entries = n[0],
+                                   .keys = n[1],
+                                   .tombstones = n[2],
+                                   .range_deletes = n[3],
+                                   .key_bytes = n[4],
+                                   .value_bytes = n[5],
+                                   .data_bytes = n[6],
+                                   .history_bytes = n[7],
+                                   .index_bytes = n[8],
+                                   .filter_bytes = n[9],
+                                   .value_block_bytes = n[10],
+                                   .seq_min = n[11],
+                                   .seq_max = n[12],
+                                   .time_min = n[13],
+                                   .time_max = n[14],
+                                   .history_seq_max = n[15],
+                                   .shadow_min = n[16]};
 }
 
 static helios_status put_numbers(helios_buf *body, unsigned char tag, const uint64_t *numbers, size_t count)
@@ -129,8 +142,8 @@ static helios_status put_state(helios_buf *body, const struct manifest_state *st
 static helios_status put_file(helios_buf *body, uint32_t level, const struct table_file *file)
 {
     uint64_t properties[PROPERTY_FIELDS];
-    const uint64_t head[ADD_FIELDS] = {level, file->number, file->size, file->override_seq,
-                                       file->largest_exclusive, file->collected};
+    const uint64_t head[ADD_FIELDS] = {
+        level, file->number, file->size, file->override_seq, file->largest_exclusive, file->collected};
     helios_status status = put_numbers(body, FIELD_ADD, head, ADD_FIELDS);
 
     properties_to_numbers(&file->properties, properties);
@@ -154,7 +167,8 @@ static helios_status put_change(helios_buf *body, const struct version_change *c
     return put_numbers(body, FIELD_REMOVE, gone, 2);
 }
 
-static helios_status put_snapshot(helios_buf *body, const struct manifest_state *state, const struct version *version)
+static helios_status put_snapshot(helios_buf *body, const struct manifest_state *state,
+                                  const struct version *version)
 {
     const unsigned char tag = FIELD_SNAPSHOT;
     helios_status status = buf_append(body, &tag, 1);
@@ -271,7 +285,8 @@ static helios_status create_file(struct manifest *manifest, uint64_t number)
 
 /* A new file that begins with all of the state; CURRENT points to it at the end. On failure the
  * manifest is as broken as before and its old file stays the live one. */
-static helios_status begin_file(struct manifest *manifest, struct manifest_state *state, const struct version *version)
+static helios_status begin_file(struct manifest *manifest, struct manifest_state *state,
+                                const struct version *version)
 {
     struct manifest fresh = {.fs = manifest->fs, .directory = manifest->directory};
     char old[PATH_BYTES], path[PATH_BYTES];
@@ -384,9 +399,18 @@ helios_status manifest_append(struct manifest *manifest, struct manifest_state *
     return status;
 }
 
-bool manifest_in_doubt(const struct manifest *manifest) { return manifest->doubt; }
-uint64_t manifest_number(const struct manifest *manifest) { return manifest->number; }
-const char *manifest_path(const struct manifest *manifest) { return io_path(manifest->file); }
+bool manifest_in_doubt(const struct manifest *manifest)
+{
+    return manifest->doubt;
+}
+uint64_t manifest_number(const struct manifest *manifest)
+{
+    return manifest->number;
+}
+const char *manifest_path(const struct manifest *manifest)
+{
+    return io_path(manifest->file);
+}
 
 /* ---- reading ---- */
 
@@ -536,17 +560,13 @@ static helios_status load_field(struct loading *l, const struct field *field)
     struct manifest_state *state = l->state;
 
     switch (field->tag) {
-    case FIELD_SNAPSHOT:
-        loading_clear(l);
-        return HELIOS_OK;
+    case FIELD_SNAPSHOT: loading_clear(l); return HELIOS_OK;
     case FIELD_STATE:
         state_from_numbers(field->numbers, state);
         state->lost_count = 0;
         return HELIOS_OK;
-    case FIELD_ADD:
-        return loading_add(l, field);
-    case FIELD_REMOVE:
-        return loading_remove(l, field);
+    case FIELD_ADD: return loading_add(l, field);
+    case FIELD_REMOVE: return loading_remove(l, field);
     default:
         if (state->lost_count == LOST_RANGES_MAX)
             return fail_corrupt("%s: edit at %" PRIu64 ": too many lost ranges", l->name, l->at);
@@ -620,8 +640,8 @@ static helios_status read_whole(struct io_file *file, unsigned char **out, uint6
     return HELIOS_OK;
 }
 
-static helios_status open_whole(struct io_fs *fs, const char *path, struct io_file **file, struct file_header *header,
-                                unsigned char **bytes, uint64_t *size)
+static helios_status open_whole(struct io_fs *fs, const char *path, struct io_file **file,
+                                struct file_header *header, unsigned char **bytes, uint64_t *size)
 {
     helios_status status = io_open(fs, path, IO_READ, file);
 
@@ -658,7 +678,8 @@ static helios_status read_current(struct io_fs *fs, const char *directory, char 
     return HELIOS_OK;
 }
 
-static helios_status load_all(struct manifest *manifest, struct loading *l, const unsigned char *bytes, uint64_t size)
+static helios_status load_all(struct manifest *manifest, struct loading *l, const unsigned char *bytes,
+                              uint64_t size)
 {
     struct edit_reader r = {.bytes = bytes, .size = size, .at = FILE_HEADER_SIZE, .salt = manifest->salt};
     helios_slice body;
@@ -681,7 +702,8 @@ static helios_status load_all(struct manifest *manifest, struct loading *l, cons
         struct edit_reader later = {.bytes = bytes, .size = size, .at = at, .salt = manifest->salt};
 
         if (next_edit(&later, &body))
-            return fail_corrupt("%s: the edit at %" PRIu64 " is damaged, one at %" PRIu64 " is whole", l->name, r.at, at);
+            return fail_corrupt("%s: the edit at %" PRIu64 " is damaged, one at %" PRIu64 " is whole", l->name,
+                                r.at, at);
     }
     return HELIOS_OK;
 }
@@ -797,9 +819,7 @@ static void describe(const struct field *f, char *text, size_t size)
     char smallest[200], largest[200];
 
     switch (f->tag) {
-    case FIELD_SNAPSHOT:
-        snprintf(text, size, "  snapshot: what follows is everything");
-        break;
+    case FIELD_SNAPSHOT: snprintf(text, size, "  snapshot: what follows is everything"); break;
     case FIELD_STATE:
         snprintf(text, size,
                  "  state next_file=%" PRIu64 " log_floor=%" PRIu64 " log_synced=%" PRIu64 ":%" PRIu64
@@ -821,12 +841,12 @@ static void describe(const struct field *f, char *text, size_t size)
     case FIELD_REMOVE:
         snprintf(text, size, "  remove level=%" PRIu64 " table=%" PRIu64, f->numbers[0], f->numbers[1]);
         break;
-    default:
-        snprintf(text, size, "  lost numbers %" PRIu64 "..%" PRIu64, f->numbers[0], f->numbers[1]);
+    default: snprintf(text, size, "  lost numbers %" PRIu64 "..%" PRIu64, f->numbers[0], f->numbers[1]);
     }
 }
 
-helios_status manifest_dump(struct io_fs *fs, const char *path, void (*line)(void *arg, const char *text), void *arg)
+helios_status manifest_dump(struct io_fs *fs, const char *path, void (*line)(void *arg, const char *text),
+                            void *arg)
 {
     struct edit_reader r = {0};
     struct file_header header;

@@ -13,23 +13,25 @@
 #include "wal/wal.h"
 
 /* Numbers that a recovery cut: they belong to no commit and never will. The newest ones are kept. */
-struct lost_range { helios_seq first, last; };
+struct lost_range {
+    helios_seq first, last;
+};
 enum { LOST_RANGES_MAX = 64 };
 
 /* Everything but the files. An edit carries the whole of it (it is small). */
 struct manifest_state {
-    uint64_t next_file;      /* tables and manifests share the numbers */
-    uint64_t log_floor;      /* segments below are not needed */
-    wal_pos log_synced;      /* the log is durable up to here at least */
-    helios_seq last_synced;  /* last number in that part */
-    helios_seq flushed;      /* everything at or below is in tables */
-    helios_seq ceiling;      /* no number above was ever handed out; clean: itself the last that was */
-    helios_seq horizon;      /* largest H used by a flush or compaction */
-    uint64_t time;           /* wall time of the edit, us */
-    helios_seq last;         /* last commit when the edit was made, for the retention across opens */
-    bool clean;              /* closed cleanly; gone with the next edit */
+    uint64_t next_file;     /* tables and manifests share the numbers */
+    uint64_t log_floor;     /* segments below are not needed */
+    wal_pos log_synced;     /* the log is durable up to here at least */
+    helios_seq last_synced; /* last number in that part */
+    helios_seq flushed;     /* everything at or below is in tables */
+    helios_seq ceiling;     /* no number above was ever handed out; clean: itself the last that was */
+    helios_seq horizon;     /* largest H used by a flush or compaction */
+    uint64_t time;          /* wall time of the edit, us */
+    helios_seq last;        /* last commit when the edit was made, for the retention across opens */
+    bool clean;             /* closed cleanly; gone with the next edit */
     wal_pos clean_end;
-    uint64_t user_bytes;     /* written by users since creation, for write amplification */
+    uint64_t user_bytes; /* written by users since creation, for write amplification */
     uint32_t lost_count;
     struct lost_range lost[LOST_RANGES_MAX]; /* oldest first */
 };

@@ -28,7 +28,8 @@ static helios_status check_options(const helios_options *o)
         return fail(HELIOS_INVALID, "block_bytes is %u; 1 KiB to 1 MiB", o->block_bytes);
     if (!(o->filter_bits_per_key >= 0 && o->filter_bits_per_key <= 64))
         return fail(HELIOS_INVALID, "filter_bits_per_key is %g; 0 to 64", o->filter_bits_per_key);
-    if ((unsigned)o->compression > HELIOS_COMPRESSION_ZSTD || (unsigned)o->bottom_compression > HELIOS_COMPRESSION_ZSTD)
+    if ((unsigned)o->compression > HELIOS_COMPRESSION_ZSTD ||
+        (unsigned)o->bottom_compression > HELIOS_COMPRESSION_ZSTD)
         return fail(HELIOS_INVALID, "compression is none of helios_compression");
     if ((unsigned)o->durability > HELIOS_DURABILITY_SYNC)
         return fail(HELIOS_INVALID, "durability is none of helios_durability");
@@ -48,13 +49,14 @@ static void fit_budget(helios_options *o)
     if (o->memtable_bytes < MEMTABLE_MIN)
         o->memtable_bytes = MEMTABLE_MIN;
     if (o->block_cache_bytes + 2 * o->memtable_bytes > o->memory_budget)
-        o->block_cache_bytes = o->memory_budget > 2 * o->memtable_bytes ? o->memory_budget - 2 * o->memtable_bytes : 0;
+        o->block_cache_bytes =
+            o->memory_budget > 2 * o->memtable_bytes ? o->memory_budget - 2 * o->memtable_bytes : 0;
 }
 
 static helios_status fill_options(const helios_options *given, helios_options *out)
 {
-    helios_status status = options_copy(given, given ? given->size : 0, &default_options, sizeof(*out), out,
-                                        "helios_options");
+    helios_status status =
+        options_copy(given, given ? given->size : 0, &default_options, sizeof(*out), out, "helios_options");
 
     if (status == HELIOS_OK && out->durability == HELIOS_DURABILITY_DEFAULT)
         out->durability = HELIOS_DURABILITY_ASYNC;
@@ -91,7 +93,8 @@ static uint64_t ingest_limit(uint64_t memtable_bytes)
     return memtable_bytes / 8 > least ? memtable_bytes / 8 : least;
 }
 
-static helios_status db_new(struct io_fs *fs, const char *path, const helios_options *options, struct helios_db **out)
+static helios_status db_new(struct io_fs *fs, const char *path, const helios_options *options,
+                            struct helios_db **out)
 {
     struct helios_db *db;
     helios_status status;
@@ -195,8 +198,8 @@ static helios_status lock_directory(struct helios_db *db)
     snprintf(path, sizeof(path), "%s/HELIOS", db->path);
     status = io_lock(db->fs, path, !db->options.read_only, &db->lock);
     if (status == HELIOS_BUSY)
-        return fail(HELIOS_BUSY, "%s: in use by another opener; close it there, or open read-only beside readers",
-                    db->path);
+        return fail(HELIOS_BUSY,
+                    "%s: in use by another opener; close it there, or open read-only beside readers", db->path);
     return status;
 }
 
@@ -227,7 +230,9 @@ static helios_status create_database(struct helios_db *db)
     return status;
 }
 
-struct making { bool directory, files; };
+struct making {
+    bool directory, files;
+};
 
 /* Decides what is at the path and brings it to an existing, locked database. */
 static helios_status find_or_create(struct helios_db *db, struct making *made)
@@ -334,7 +339,11 @@ static helios_status skip_used_numbers(struct helios_db *db)
 
 /* ---- leftovers ---- */
 
-struct sweep { struct helios_db *db; const char *directory; bool tables; };
+struct sweep {
+    struct helios_db *db;
+    const char *directory;
+    bool tables;
+};
 
 static bool is_live(struct helios_db *db, uint64_t number)
 {
@@ -478,7 +487,8 @@ static helios_status load_retention(struct helios_db *db)
     ahead = horizon_load(&db->retention, io_monotonic(db->fs), io_time(db->fs), samples, count);
     mutex_unlock(&db->state_mu);
     if (ahead)
-        event_log_say(db->events, "the clock of an earlier run was ahead of this one's: history is kept longer");
+        event_log_say(db->events,
+                      "the clock of an earlier run was ahead of this one's: history is kept longer");
     mem_free(samples);
     atomic_store(&db->horizon, horizon);
     return HELIOS_OK;
@@ -486,10 +496,13 @@ static helios_status load_retention(struct helios_db *db)
 
 static void tell_recovery(struct helios_db *db, const struct wal_recovery *r)
 {
-    event_log_say(db->events, "opened: %zu tables, %" PRIu64 " log records (%" PRIu64 " bytes) replayed, last commit %" PRIu64,
+    event_log_say(db->events,
+                  "opened: %zu tables, %" PRIu64 " log records (%" PRIu64
+                  " bytes) replayed, last commit %" PRIu64,
                   db->version->file_count, r->records, r->bytes, (uint64_t)atomic_load(&db->visible));
     if (r->cut_bytes)
-        event_log_say(db->events, "the log was cut at segment %" PRIu64 " offset %" PRIu64 ": %" PRIu64
+        event_log_say(db->events,
+                      "the log was cut at segment %" PRIu64 " offset %" PRIu64 ": %" PRIu64
                       " bytes and %" PRIu64 " commits behind it were never acknowledged as durable",
                       wal_pos_segment(r->end), wal_pos_offset(r->end), r->cut_bytes, r->cut_records);
 }
@@ -551,8 +564,8 @@ static helios_status bring_back(struct helios_db *db)
     db->created = identity.created;
     if (!db->options.read_only)
         db->events = event_log_open(db->fs, db->path);
-    status = manifest_open(db->fs, db->path, &db->home, db->options.read_only, &db->manifest_state, &db->version,
-                           &db->manifest);
+    status = manifest_open(db->fs, db->path, &db->home, db->options.read_only, &db->manifest_state,
+                           &db->version, &db->manifest);
     if (status == HELIOS_OK)
         status = check_files(db);
     if (status != HELIOS_OK)
@@ -661,7 +674,8 @@ static helios_status check_handles(struct helios_db *db)
     uint32_t transactions = atomic_load(&db->transactions);
 
     if (iterators || snapshots || transactions)
-        return fail(HELIOS_BUSY, "%s: %u iterators, %u snapshots and %u transactions are still open; nothing is closed",
+        return fail(HELIOS_BUSY,
+                    "%s: %u iterators, %u snapshots and %u transactions are still open; nothing is closed",
                     db->path, iterators, snapshots, transactions);
     return HELIOS_OK;
 }

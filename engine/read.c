@@ -10,8 +10,8 @@ static const helios_read_options default_read = HELIOS_READ_OPTIONS_INIT;
 
 helios_status read_options(const helios_read_options *given, helios_read_options *out)
 {
-    helios_status status = options_copy(given, given ? given->size : 0, &default_read, sizeof(*out), out,
-                                        "helios_read_options");
+    helios_status status =
+        options_copy(given, given ? given->size : 0, &default_read, sizeof(*out), out, "helios_read_options");
 
     if (status == HELIOS_OK && out->branch != 0)
         return fail(HELIOS_NOT_FOUND, "no branch %u", out->branch);
@@ -20,8 +20,10 @@ helios_status read_options(const helios_read_options *given, helios_read_options
 
 helios_status fail_history_gone(struct helios_db *db, helios_seq seq)
 {
-    return fail(HELIOS_HISTORY_GONE, "the read point %" PRIu64 " is below the horizon %" PRIu64 "; keep more history"
-                " (history_retention) or pin points with snapshots or tags", seq, (uint64_t)atomic_load(&db->horizon));
+    return fail(HELIOS_HISTORY_GONE,
+                "the read point %" PRIu64 " is below the horizon %" PRIu64 "; keep more history"
+                " (history_retention) or pin points with snapshots or tags",
+                seq, (uint64_t)atomic_load(&db->horizon));
 }
 
 helios_status read_point_of(struct helios_db *db, const helios_read_options *options, struct read_point *point)
@@ -39,8 +41,8 @@ helios_status read_point_of(struct helios_db *db, const helios_read_options *opt
     } else if (options->at != HELIOS_SEQ_NONE) {
         visible = atomic_load(&db->visible);
         if (options->at > visible)
-            return fail(HELIOS_INVALID, "the read point %" PRIu64 " is above the last commit %" PRIu64, options->at,
-                        visible);
+            return fail(HELIOS_INVALID, "the read point %" PRIu64 " is above the last commit %" PRIu64,
+                        options->at, visible);
         point->seq = options->at;
     } else {
         point->pinned = true; /* before the first commit: nothing to keep */
@@ -48,7 +50,8 @@ helios_status read_point_of(struct helios_db *db, const helios_read_options *opt
     return HELIOS_OK;
 }
 
-helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, pin_id *pin, helios_seq *seq)
+helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, pin_id *pin,
+                             helios_seq *seq)
 {
     struct read_point point;
     helios_status status = read_point_of(db, options, &point);
@@ -93,11 +96,11 @@ struct lookup {
     helios_seq seq;
     bool may_read, fill_cache;
     /* found */
-    uint64_t tag;            /* 0: none yet */
+    uint64_t tag; /* 0: none yet */
     helios_slice value;
-    helios_seq cover;        /* the newest range delete over the key at or below seq; 0: none */
-    struct frame *frame;     /* counted, if may_read */
-    struct table *table;     /* of a large value */
+    helios_seq cover;    /* the newest range delete over the key at or below seq; 0: none */
+    struct frame *frame; /* counted, if may_read */
+    struct table *table; /* of a large value */
     bool large;
     struct block_handle large_at;
     helios_status status;
@@ -272,8 +275,8 @@ static bool settle_point(struct helios_db *db, const struct read_point *point, h
     return point->pinned || point->seq >= atomic_load(&db->horizon);
 }
 
-static helios_status get_at(struct helios_db *db, const struct read_point *point, bool fill_cache, helios_slice key,
-                            helios_buf *value)
+static helios_status get_at(struct helios_db *db, const struct read_point *point, bool fill_cache,
+                            helios_slice key, helios_buf *value)
 {
     struct lookup l = {.key = key, .hash = hash_key(key), .fill_cache = fill_cache};
     struct view *view;
@@ -300,8 +303,8 @@ static helios_status get_at(struct helios_db *db, const struct read_point *point
 }
 
 /* A point below the horizon is readable while somebody pins it: pin it as well for the call. */
-static helios_status get_below_horizon(struct helios_db *db, const helios_read_options *options, bool fill_cache,
-                                       helios_slice key, helios_buf *value)
+static helios_status get_below_horizon(struct helios_db *db, const helios_read_options *options,
+                                       bool fill_cache, helios_slice key, helios_buf *value)
 {
     struct read_point point = {.pinned = true};
     pin_id pin;
@@ -347,8 +350,8 @@ helios_status helios_get(helios_db *db, const helios_read_options *given, helios
     return status;
 }
 
-helios_status helios_multi_get(helios_db *db, const helios_read_options *given, size_t n, const helios_slice *keys,
-                               helios_buf *values, helios_status *each)
+helios_status helios_multi_get(helios_db *db, const helios_read_options *given, size_t n,
+                               const helios_slice *keys, helios_buf *values, helios_status *each)
 {
     helios_read_options options;
     pin_id pin = 0;

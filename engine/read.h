@@ -5,7 +5,7 @@
 
 struct helios_snapshot {
     struct helios_db *db;
-    helios_seq seq;     /* 0: before the first commit */
+    helios_seq seq; /* 0: before the first commit */
     pin_id pin;
 };
 
@@ -13,16 +13,29 @@ struct helios_snapshot {
 helios_status read_options(const helios_read_options *given, helios_read_options *out) CHECKED;
 
 /* Where to read: a number, and whether it means "latest" (then seq is loaded after the view). */
-struct read_point { helios_seq seq; bool latest; bool pinned; };
+struct read_point {
+    helios_seq seq;
+    bool latest;
+    bool pinned;
+};
 /* Resolves at and snapshot. A point above the visible number is HELIOS_INVALID. */
 helios_status read_point_of(struct helios_db *, const helios_read_options *, struct read_point *) CHECKED;
 /* A pin for it that lasts: iterators, snapshots. *seq gets the number. HELIOS_HISTORY_GONE. */
-helios_status read_point_pin(struct helios_db *, const helios_read_options *, pin_id *, helios_seq *seq) CHECKED;
+helios_status read_point_pin(struct helios_db *, const helios_read_options *, pin_id *,
+                             helios_seq *seq) CHECKED;
 helios_status fail_history_gone(struct helios_db *, helios_seq seq);
 
 /* The user key with its layer: on the caller's stack while it is small. */
-struct layered { unsigned char small[256]; void *large; helios_slice key; };
+struct layered {
+    unsigned char small[256];
+    void *large;
+    helios_slice key;
+};
 helios_status layered_init(struct layered *, helios_branch_id, uint8_t space, helios_slice key) CHECKED;
-static inline void layered_release(struct layered *l) { if (l->large) mem_free(l->large); }
+static inline void layered_release(struct layered *l)
+{
+    if (l->large)
+        mem_free(l->large);
+}
 
 #endif

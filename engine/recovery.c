@@ -7,7 +7,7 @@
 struct replay {
     struct helios_db *db;
     const char *directory;
-    struct helios_batch *batch;   /* reduces a record's operations as its commit did */
+    struct helios_batch *batch; /* reduces a record's operations as its commit did */
     struct memtable_hint hint;
     helios_buf key;
 };
@@ -166,8 +166,8 @@ static helios_status check_exists(struct helios_db *db, const struct file_record
 
 /* Tables that the manifest does not know yet join the tree. That it no longer knows one cannot be: the
  * record would lie below its flushed number, and would not be asked. */
-static helios_status replay_tables(struct replay *r, const struct wal_record *record, struct version_change *changes,
-                                   uint64_t count, struct reader *reader)
+static helios_status replay_tables(struct replay *r, const struct wal_record *record,
+                                   struct version_change *changes, uint64_t count, struct reader *reader)
 {
     struct helios_db *db = r->db;
     helios_seq seq = record->first + record->op_count - 1;
@@ -255,7 +255,8 @@ static helios_status replay_record(void *arg, const struct wal_record *record)
     return HELIOS_OK;
 }
 
-helios_status recover_log(struct helios_db *db, const struct wal_options *options, struct wal_recovery *recovery)
+helios_status recover_log(struct helios_db *db, const struct wal_options *options,
+                          struct wal_recovery *recovery)
 {
     struct replay r = {.db = db, .directory = options->directory, .batch = helios_batch_new()};
     helios_status status;

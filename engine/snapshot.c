@@ -39,5 +39,11 @@ void helios_snapshot_free(helios_db *db, helios_snapshot *snapshot)
     mem_free(snapshot);
 }
 
-helios_seq helios_latest(helios_db *db) { return db ? atomic_load(&db->visible) : 0; }
-helios_seq helios_horizon(helios_db *db) { return db ? atomic_load(&db->horizon) : 0; }
+helios_seq helios_latest(helios_db *db)
+{
+    return db ? atomic_load(&db->visible) : 0;
+}
+helios_seq helios_horizon(helios_db *db)
+{
+    return db ? atomic_load(&db->horizon) : 0;
+}

@@ -17,8 +17,14 @@ static uint64_t table_bytes(const struct numbers *n)
     return bytes;
 }
 
-static uint64_t log_bytes(const struct numbers *n) { return n->db->wal ? wal_bytes(n->db->wal) : 0; }
-static uint64_t disk_bytes(const struct numbers *n) { return table_bytes(n) + log_bytes(n); }
+static uint64_t log_bytes(const struct numbers *n)
+{
+    return n->db->wal ? wal_bytes(n->db->wal) : 0;
+}
+static uint64_t disk_bytes(const struct numbers *n)
+{
+    return table_bytes(n) + log_bytes(n);
+}
 
 static uint64_t memtable_bytes(const struct numbers *n)
 {
@@ -29,13 +35,34 @@ static uint64_t memtable_bytes(const struct numbers *n)
     return bytes;
 }
 
-static uint64_t memory_bytes(const struct numbers *n) { return memtable_bytes(n) + n->cache.bytes + n->cache.charged; }
-static uint64_t cache_bytes(const struct numbers *n) { return n->cache.bytes; }
-static uint64_t cache_charged(const struct numbers *n) { return n->cache.charged; }
-static uint64_t cache_hits(const struct numbers *n) { return n->cache.hits; }
-static uint64_t cache_misses(const struct numbers *n) { return n->cache.misses; }
-static uint64_t files(const struct numbers *n) { return n->view->version->file_count; }
-static uint64_t files_l0(const struct numbers *n) { return n->view->version->levels[0].count; }
+static uint64_t memory_bytes(const struct numbers *n)
+{
+    return memtable_bytes(n) + n->cache.bytes + n->cache.charged;
+}
+static uint64_t cache_bytes(const struct numbers *n)
+{
+    return n->cache.bytes;
+}
+static uint64_t cache_charged(const struct numbers *n)
+{
+    return n->cache.charged;
+}
+static uint64_t cache_hits(const struct numbers *n)
+{
+    return n->cache.hits;
+}
+static uint64_t cache_misses(const struct numbers *n)
+{
+    return n->cache.misses;
+}
+static uint64_t files(const struct numbers *n)
+{
+    return n->view->version->file_count;
+}
+static uint64_t files_l0(const struct numbers *n)
+{
+    return n->view->version->levels[0].count;
+}
 
 /* Live keys: what tables and memtables hold, less what is known to be deleted or written twice in one
  * table; versions of a key in several places count more than once. */
@@ -53,8 +80,11 @@ static uint64_t keys_estimate(const struct numbers *n)
     return keys > gone ? keys - gone : 0;
 }
 
-#define COUNTER(name, field)                                                                                  \
-    static uint64_t name(const struct numbers *n) { return atomic_load_explicit(&n->db->field, memory_order_relaxed); }
+#define COUNTER(name, field)                                                                                   \
+    static uint64_t name(const struct numbers *n)                                                              \
+    {                                                                                                          \
+        return atomic_load_explicit(&n->db->field, memory_order_relaxed);                                      \
+    }
 COUNTER(user_bytes, user_bytes)
 COUNTER(flush_bytes, flush_bytes)
 COUNTER(ingest_bytes, ingest_written_bytes)
@@ -71,8 +101,14 @@ COUNTER(horizon, horizon)
 COUNTER(latest, visible)
 #undef COUNTER
 
-static uint64_t pins(const struct numbers *n) { return pins_count(n->db->pins); }
-static uint64_t log_written(const struct numbers *n) { return n->db->wal ? wal_written(n->db->wal) : 0; }
+static uint64_t pins(const struct numbers *n)
+{
+    return pins_count(n->db->pins);
+}
+static uint64_t log_written(const struct numbers *n)
+{
+    return n->db->wal ? wal_written(n->db->wal) : 0;
+}
 static uint64_t no_feed(const struct numbers *n)
 {
     (void)n;
@@ -150,7 +186,10 @@ helios_status helios_stat(helios_db *db, const char *name, uint64_t *value)
     struct numbers n;
 
     if (!db || !name || !value)
-        return fail(HELIOS_INVALID, "no %s was given", !db ? "database" : !name ? "name" : "place for the value");
+        return fail(HELIOS_INVALID, "no %s was given",
+                    !db     ? "database"
+                    : !name ? "name"
+                            : "place for the value");
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (strcmp(all[i].name, name) == 0) {
             numbers_init(&n, db);
@@ -183,8 +222,9 @@ static helios_status put_json_key(helios_buf *text, helios_slice key)
 static helios_status put_file(helios_buf *text, const struct table_file *file, bool first)
 {
     const struct table_properties *p = &file->properties;
-    helios_status status = buf_printf(text, "%s{\"number\":%" PRIu64 ",\"size\":%" PRIu64 ",\"smallest\":",
-                                      first ? "" : ",", file->number, file->size);
+    helios_status status =
+        buf_printf(text, "%s{\"number\":%" PRIu64 ",\"size\":%" PRIu64 ",\"smallest\":", first ? "" : ",",
+                   file->number, file->size);
 
     if (status == HELIOS_OK)
         status = put_json_key(text, key_user(file->smallest));
@@ -193,7 +233,8 @@ static helios_status put_file(helios_buf *text, const struct table_file *file, b
     if (status == HELIOS_OK)
         status = put_json_key(text, key_user(file->largest));
     if (status == HELIOS_OK)
-        status = buf_printf(text, ",\"entries\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"tombstones\":%" PRIu64
+        status = buf_printf(text,
+                            ",\"entries\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"tombstones\":%" PRIu64
                             ",\"range_deletes\":%" PRIu64 ",\"seq_min\":%" PRIu64 ",\"seq_max\":%" PRIu64 "}",
                             p->entries, p->keys, p->tombstones, p->range_deletes, p->seq_min, p->seq_max);
     return status;
@@ -206,7 +247,8 @@ static helios_status put_levels(helios_buf *text, const struct version *version)
     for (size_t l = 0; l < LEVEL_COUNT && status == HELIOS_OK; l++) {
         const struct level *level = &version->levels[l];
 
-        status = buf_printf(text, "%s{\"level\":%zu,\"bytes\":%" PRIu64 ",\"files\":[", l ? "," : "", l, level->bytes);
+        status = buf_printf(text, "%s{\"level\":%zu,\"bytes\":%" PRIu64 ",\"files\":[", l ? "," : "", l,
+                            level->bytes);
         for (size_t i = 0; i < level->count && status == HELIOS_OK; i++)
             status = put_file(text, level->files[i], i == 0);
         if (status == HELIOS_OK)
@@ -245,4 +287,7 @@ helios_status helios_stats_json(helios_db *db, char **out)
     return HELIOS_OK;
 }
 
-const char *helios_version_string(void) { return HELIOS_VERSION; }
+const char *helios_version_string(void)
+{
+    return HELIOS_VERSION;
+}

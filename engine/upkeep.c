@@ -81,7 +81,8 @@ helios_status helios_resume(helios_db *db)
         return status;
     mutex_lock(&db->state_mu);
     if (db->log_failed) {
-        status = fail_context(error_tell(&db->failure), "%s: close and open it again; the log failed", db->path);
+        status =
+            fail_context(error_tell(&db->failure), "%s: close and open it again; the log failed", db->path);
     } else {
         db->failure.status = db->space_failure.status = HELIOS_OK;
         atomic_store(&db->failed, false);
@@ -174,8 +175,8 @@ helios_status helios_compact_range(helios_db *db, const helios_compact_options *
     helios_compact_options options;
     struct layered lower = {0}, upper = {0};
     struct manual m = {.options = &options};
-    helios_status status = options_copy(given, given ? given->size : 0, &default_compact, sizeof(options), &options,
-                                        "helios_compact_options");
+    helios_status status = options_copy(given, given ? given->size : 0, &default_compact, sizeof(options),
+                                        &options, "helios_compact_options");
 
     if (status == HELIOS_OK)
         status = helios_flush(db);
@@ -232,8 +233,8 @@ static helios_status file_share(struct table_file *file, helios_slice from, heli
     return HELIOS_OK;
 }
 
-helios_status helios_approximate_size(helios_db *db, helios_branch_id branch, helios_slice from, helios_slice to,
-                                      uint64_t *bytes)
+helios_status helios_approximate_size(helios_db *db, helios_branch_id branch, helios_slice from,
+                                      helios_slice to, uint64_t *bytes)
 {
     struct layered lower = {0}, upper = {0};
     struct view *view = NULL;
@@ -247,7 +248,8 @@ helios_status helios_approximate_size(helios_db *db, helios_branch_id branch, he
     if (status == HELIOS_OK)
         status = layered_init(&lower, branch, SPACE_USER, from.data ? from : slice_make("", 0));
     if (status == HELIOS_OK)
-        status = layered_init(&upper, branch, to.data ? SPACE_USER : SPACE_USER + 1, to.data ? to : slice_make("", 0));
+        status = layered_init(&upper, branch, to.data ? SPACE_USER : SPACE_USER + 1,
+                              to.data ? to : slice_make("", 0));
     if (status == HELIOS_OK)
         view = view_acquire(db);
     for (size_t l = 0; l < LEVEL_COUNT && status == HELIOS_OK; l++)

@@ -29,8 +29,8 @@ static helios_status verify_file(struct verification *v, struct table_file *file
         return status;
     p = table_properties(table);
     if (p->entries != file->properties.entries || p->range_deletes != file->properties.range_deletes)
-        return fail_corrupt("%s/%08" PRIu64 ".sst: its counts are not those in the manifest", v->db->sst_directory,
-                            file->number);
+        return fail_corrupt("%s/%08" PRIu64 ".sst: its counts are not those in the manifest",
+                            v->db->sst_directory, file->number);
     tell(v, file->size);
     return HELIOS_OK;
 }
@@ -56,7 +56,8 @@ static helios_status verify_segment(void *arg, uint64_t number, const char *path
     return status;
 }
 
-helios_status helios_verify(helios_db *db, void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg)
+helios_status helios_verify(helios_db *db, void (*progress)(void *arg, uint64_t done, uint64_t total),
+                            void *arg)
 {
     struct verification v = {.db = db, .progress = progress, .arg = arg};
     struct view *view;

@@ -4,10 +4,11 @@
 static const helios_write_options default_write = HELIOS_WRITE_OPTIONS_INIT;
 
 /* Fills in what was not given; refuses a larger struct whose unknown bytes are set. */
-static helios_status write_options(struct helios_db *db, const helios_write_options *given, helios_write_options *out)
+static helios_status write_options(struct helios_db *db, const helios_write_options *given,
+                                   helios_write_options *out)
 {
-    helios_status status = options_copy(given, given ? given->size : 0, &default_write, sizeof(*out), out,
-                                        "helios_write_options");
+    helios_status status =
+        options_copy(given, given ? given->size : 0, &default_write, sizeof(*out), out, "helios_write_options");
 
     if (status != HELIOS_OK)
         return status;
@@ -45,7 +46,8 @@ static helios_status write_one(struct helios_db *db, const helios_write_options 
     return commit_write(db, options.branch, options.durability, &set, NULL);
 }
 
-helios_status helios_put(helios_db *db, const helios_write_options *options, helios_slice key, helios_slice value)
+helios_status helios_put(helios_db *db, const helios_write_options *options, helios_slice key,
+                         helios_slice value)
 {
     helios_status status = db ? check_key(key) : fail(HELIOS_INVALID, "no database was given");
 
@@ -61,7 +63,8 @@ helios_status helios_delete(helios_db *db, const helios_write_options *options, 
     return status == HELIOS_OK ? write_one(db, options, KIND_TOMBSTONE, key, slice_make("", 0)) : status;
 }
 
-helios_status helios_delete_range(helios_db *db, const helios_write_options *options, helios_slice from, helios_slice to)
+helios_status helios_delete_range(helios_db *db, const helios_write_options *options, helios_slice from,
+                                  helios_slice to)
 {
     helios_write_options checked;
     helios_status status = db ? check_key(from) : fail(HELIOS_INVALID, "no database was given");
@@ -75,7 +78,8 @@ helios_status helios_delete_range(helios_db *db, const helios_write_options *opt
     return write_one(db, options, KIND_RANGE_DELETE, from, to);
 }
 
-helios_status helios_write(helios_db *db, const helios_write_options *given, helios_batch *batch, helios_seq *commit)
+helios_status helios_write(helios_db *db, const helios_write_options *given, helios_batch *batch,
+                           helios_seq *commit)
 {
     helios_write_options options;
     struct write_set set = {.batch = batch};

@@ -57,7 +57,8 @@ static void fuzz_index(const uint8_t *data, size_t size)
         struct block_handle handle = index_handle(&index, i);
 
         touch(index_key(&index, i));
-        sink += handle.stored + index_entries(&index, i) + index_tombstones(&index, i) + (unsigned)index_seq_max(&index, i);
+        sink += handle.stored + index_entries(&index, i) + index_tombstones(&index, i) +
+                (unsigned)index_seq_max(&index, i);
         assert(index_find_tag(&index, index_key(&index, i), index_last_tag(&index, i)) == i);
         assert(index_find(&index, index_key(&index, i)) <= i);
     }

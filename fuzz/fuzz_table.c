@@ -23,7 +23,11 @@ static void touch(helios_slice bytes)
 
 /* ---- right checksums for wrong bytes ---- */
 
-struct file_image { unsigned char *bytes; size_t size; uint64_t salt; };
+struct file_image {
+    unsigned char *bytes;
+    size_t size;
+    uint64_t salt;
+};
 
 static void reseal(const struct file_image *f, struct block_handle handle)
 {
@@ -50,7 +54,8 @@ static void reseal_index(const struct file_image *f, struct block_handle handle,
     if (image[handle.stored] != HELIOS_COMPRESSION_NONE)
         return;
     count = get_u32(image + INDEX_COUNT);
-    for (uint32_t i = 0; i < count && INDEX_HEADER_SIZE + (size_t)(i + 1) * INDEX_ENTRY_SIZE <= handle.stored; i++)
+    for (uint32_t i = 0; i < count && INDEX_HEADER_SIZE + (size_t)(i + 1) * INDEX_ENTRY_SIZE <= handle.stored;
+         i++)
         reseal_index(f, handle_get(image + INDEX_HEADER_SIZE + (size_t)i * INDEX_ENTRY_SIZE), depth - 1);
 }
 
@@ -99,7 +104,8 @@ static void show(struct cursor *c)
 
 static void walk(struct table *t, helios_seq read_point, size_t read_ahead)
 {
-    struct table_cursor_options options = {.read_point = read_point, .fill_cache = true, .read_ahead = read_ahead};
+    struct table_cursor_options options = {
+        .read_point = read_point, .fill_cache = true, .read_ahead = read_ahead};
     struct cursor *c;
     int steps = 0;
 

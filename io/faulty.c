@@ -66,8 +66,8 @@ static int gate_locked(struct faulty *f, enum io_call call, bool changes, const 
     return f->planned_calls == f->plan.fail_at || f->plan.forever ? f->plan.error_number : 0;
 }
 
-static helios_status gate(struct io_fs *fs, enum io_call call, bool changes, const char *what,
-                          const char *path, const char *other)
+static helios_status gate(struct io_fs *fs, enum io_call call, bool changes, const char *what, const char *path,
+                          const char *other)
 {
     struct faulty *f = faulty_of(fs);
     int error;

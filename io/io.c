@@ -54,8 +54,8 @@ helios_status io_read(struct io_file *file, uint64_t offset, void *data, size_t 
 
     if (status != HELIOS_OK || got == size)
         return status;
-    return fail_corrupt("%s: ends at %" PRIu64 ", %zu bytes wanted at %" PRIu64, file->path, offset + got,
-                        size, offset);
+    return fail_corrupt("%s: ends at %" PRIu64 ", %zu bytes wanted at %" PRIu64, file->path, offset + got, size,
+                        offset);
 }
 
 helios_status io_write(struct io_file *file, uint64_t offset, const void *data, size_t size)

@@ -17,26 +17,33 @@ struct io_lock;
 
 enum io_flags {
     IO_READ = 1,
-    IO_WRITE = 2,      /* implies read */
-    IO_CREATE = 4,     /* 0600 */
-    IO_EXCLUSIVE = 8,  /* with IO_CREATE: HELIOS_EXISTS when it is there */
+    IO_WRITE = 2,     /* implies read */
+    IO_CREATE = 4,    /* 0600 */
+    IO_EXCLUSIVE = 8, /* with IO_CREATE: HELIOS_EXISTS when it is there */
     IO_TRUNCATE = 16,
-    IO_DIRECT = 32,    /* bypass the page cache if the file system can; buffers, offsets and sizes are
+    IO_DIRECT = 32, /* bypass the page cache if the file system can; buffers, offsets and sizes are
                           multiples of IO_DIRECT_ALIGN then; silently ordinary where it cannot */
-    IO_RANDOM = 64,    /* a table: read here and there; its descriptor may be closed while idle and
+    IO_RANDOM = 64, /* a table: read here and there; its descriptor may be closed while idle and
                           opened again, so that more files than descriptors can be open */
 };
 enum { IO_DIRECT_ALIGN = 4096 };
 
-struct io_stat { bool is_directory; bool is_regular; uint64_t size; uint64_t disk_bytes; };
+struct io_stat {
+    bool is_directory;
+    bool is_regular;
+    uint64_t size;
+    uint64_t disk_bytes;
+};
 
 /* Bytes moved so far through one io_fs, for statistics. */
-struct io_counts { uint64_t read_bytes, written_bytes, syncs; };
+struct io_counts {
+    uint64_t read_bytes, written_bytes, syncs;
+};
 
 /* ---- file systems ---- */
-struct io_fs *io_posix(void);                                   /* one, never freed */
-helios_status io_memory_new(struct io_fs **) CHECKED;           /* empty; freed by io_free */
-void io_free(struct io_fs *);                                   /* no-op for posix; NULL is fine */
+struct io_fs *io_posix(void);                         /* one, never freed */
+helios_status io_memory_new(struct io_fs **) CHECKED; /* empty; freed by io_free */
+void io_free(struct io_fs *);                         /* no-op for posix; NULL is fine */
 void io_get_counts(struct io_fs *, struct io_counts *);
 
 /* ---- files ---- */
@@ -65,7 +72,8 @@ void io_map_populate(struct io_file *, void *mapping, size_t offset, size_t size
 void io_unmap(struct io_file *, void *mapping, size_t size);
 
 /* ---- names ---- */
-helios_status io_stat(struct io_fs *, const char *path, struct io_stat *) CHECKED; /* of the link itself; NOT_FOUND */
+helios_status io_stat(struct io_fs *, const char *path,
+                      struct io_stat *) CHECKED; /* of the link itself; NOT_FOUND */
 helios_status io_rename(struct io_fs *, const char *from, const char *to) CHECKED; /* replaces */
 helios_status io_link(struct io_fs *, const char *from, const char *to) CHECKED;   /* hard link */
 helios_status io_remove(struct io_fs *, const char *path) CHECKED;                 /* a file */
@@ -93,10 +101,25 @@ helios_status io_random(struct io_fs *, void *data, size_t size) CHECKED;
  * each file, a durable image beside the live one (also for what is stored through mappings), and for
  * each directory the durable set of names. */
 enum io_call {
-    IO_CALL_OPEN, IO_CALL_READ, IO_CALL_WRITE, IO_CALL_SYNC, IO_CALL_RESIZE, IO_CALL_SIZE, IO_CALL_MAP,
-    IO_CALL_STAT, IO_CALL_RENAME, IO_CALL_LINK, IO_CALL_REMOVE, IO_CALL_MAKE_DIRECTORY,
-    IO_CALL_REMOVE_DIRECTORY, IO_CALL_LIST, IO_CALL_SYNC_DIRECTORY, IO_CALL_LOCK, IO_CALL_RANDOM,
-    IO_CALL_FREE_SPACE, IO_CALL_COUNT,
+    IO_CALL_OPEN,
+    IO_CALL_READ,
+    IO_CALL_WRITE,
+    IO_CALL_SYNC,
+    IO_CALL_RESIZE,
+    IO_CALL_SIZE,
+    IO_CALL_MAP,
+    IO_CALL_STAT,
+    IO_CALL_RENAME,
+    IO_CALL_LINK,
+    IO_CALL_REMOVE,
+    IO_CALL_MAKE_DIRECTORY,
+    IO_CALL_REMOVE_DIRECTORY,
+    IO_CALL_LIST,
+    IO_CALL_SYNC_DIRECTORY,
+    IO_CALL_LOCK,
+    IO_CALL_RANDOM,
+    IO_CALL_FREE_SPACE,
+    IO_CALL_COUNT,
 };
 
 struct io_fault {
@@ -135,7 +158,7 @@ bool io_faulty_stopped(struct io_fs *);
 void io_faulty_power_cut(struct io_fs *, enum io_damage, uint64_t seed);
 void io_faulty_set_time(struct io_fs *, uint64_t wall, uint64_t monotonic); /* virtual from now on */
 void io_faulty_advance(struct io_fs *, uint64_t by);
-void io_faulty_set_space(struct io_fs *, uint64_t bytes_total);             /* ENOSPC beyond; 0: no limit */
+void io_faulty_set_space(struct io_fs *, uint64_t bytes_total); /* ENOSPC beyond; 0: no limit */
 /* For flips: the live bytes of a file, to be changed in place; NULL if there is no such file. Valid
  * until the file changes. Works on plain memory file systems too. */
 unsigned char *io_memory_bytes(struct io_fs *, const char *path, uint64_t *size);

@@ -27,8 +27,8 @@ struct io_ops {
     helios_status (*remove)(struct io_fs *, const char *path);
     helios_status (*make_directory)(struct io_fs *, const char *path);
     helios_status (*remove_directory)(struct io_fs *, const char *path);
-    helios_status (*list)(struct io_fs *, const char *path,
-                          helios_status (*entry)(void *arg, const char *name), void *arg);
+    helios_status (*list)(struct io_fs *, const char *path, helios_status (*entry)(void *arg, const char *name),
+                          void *arg);
     helios_status (*sync_directory)(struct io_fs *, const char *path);
     helios_status (*free_space)(struct io_fs *, const char *path, uint64_t *bytes);
     helios_status (*lock)(struct io_fs *, const char *path, bool exclusive, struct io_lock **);

@@ -49,8 +49,7 @@ static int open_retrying(const char *path, int flags)
 
     do {
         fd = open(path, flags | O_CLOEXEC, 0600);
-    } while (fd < 0 &&
-             (errno == EINTR || ((errno == EMFILE || errno == ENFILE) && descriptors_close_idle())));
+    } while (fd < 0 && (errno == EINTR || ((errno == EMFILE || errno == ENFILE) && descriptors_close_idle())));
     return fd;
 }
 

@@ -72,17 +72,14 @@ static bool change_survives(void *arg, size_t index, size_t count)
 
     switch (cut->damage) {
     case IO_DAMAGE_DROP_ALL:
-    case IO_DAMAGE_DATA_ONLY:
-        return false;
+    case IO_DAMAGE_DATA_ONLY: return false;
     case IO_DAMAGE_KEEP_ALL:
-    case IO_DAMAGE_NAMES_ONLY:
-        return true;
+    case IO_DAMAGE_NAMES_ONLY: return true;
     case IO_DAMAGE_PREFIX: /* as a journal has it */
         if (index == 0)
             cut->changes_kept = random_below(&cut->rng, count + 1);
         return index < cut->changes_kept;
-    default:
-        return toss(cut);
+    default: return toss(cut);
     }
 }
 
@@ -123,12 +120,9 @@ struct survivors {
 static struct survivors choose_survivors(struct cut *cut, uint64_t count)
 {
     switch (cut->damage) {
-    case IO_DAMAGE_PREFIX:
-        return (struct survivors){0, random_below(&cut->rng, count + 1), false};
-    case IO_DAMAGE_SUFFIX:
-        return (struct survivors){random_below(&cut->rng, count + 1), count, false};
-    default:
-        return (struct survivors){0, count, true};
+    case IO_DAMAGE_PREFIX: return (struct survivors){0, random_below(&cut->rng, count + 1), false};
+    case IO_DAMAGE_SUFFIX: return (struct survivors){random_below(&cut->rng, count + 1), count, false};
+    default: return (struct survivors){0, count, true};
     }
 }
 
@@ -189,8 +183,7 @@ static void damage_file(void *arg, struct inode *inode)
     assert(inode->mappings == 0);
     switch (cut->damage) {
     case IO_DAMAGE_KEEP_ALL:
-    case IO_DAMAGE_DATA_ONLY:
-        break;
+    case IO_DAMAGE_DATA_ONLY: break;
     case IO_DAMAGE_DROP_ALL:
     case IO_DAMAGE_NAMES_ONLY:
         copy_changed(inode->now.bytes, inode->synced.bytes, from, end);

@@ -293,9 +293,8 @@ static void split_lower(struct memtable *m, const struct span *span, const uint6
     struct leaf *leaf = leaf_make(m, links, prints, count);
     uint32_t full = place_offset(m, span->leaf);
 
-    if (!atomic_compare_exchange_strong_explicit(&stand_at(m, span->stand)->leaf, &full,
-                                                 place_offset(m, leaf), memory_order_release,
-                                                 memory_order_relaxed))
+    if (!atomic_compare_exchange_strong_explicit(&stand_at(m, span->stand)->leaf, &full, place_offset(m, leaf),
+                                                 memory_order_release, memory_order_relaxed))
         spare_give(m, 0, leaf);
 }
 

@@ -13,10 +13,9 @@ enum {
     HEAD_BYTES = (LEVEL_MAX * 8 + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES,
     BYTES_MIN = 4096,
     RESERVE_MIN =
-        16 << 20,    /* a commit that is not ingested fits into any memtable; untouched it costs nothing */
-    SLACK = 1 << 20, /* for pieces in flight between threads, and for heights above the average */
-    FILTER_SHARE =
-        128, /* of `bytes`: 11 bits a key at 180 bytes an entry; twice that misses the caches more */
+        16 << 20,       /* a commit that is not ingested fits into any memtable; untouched it costs nothing */
+    SLACK = 1 << 20,    /* for pieces in flight between threads, and for heights above the average */
+    FILTER_SHARE = 128, /* of `bytes`: 11 bits a key at 180 bytes an entry; twice that misses the caches more */
     GUESS_MAX = 64,
     /* Lines fetched for the entries to come: the first locked instruction waits for all stores before it. */
     FETCH_AHEAD = 512,
@@ -340,8 +339,7 @@ helios_slice memtable_node_key(const struct memtable_node *node)
     return node_key(node);
 }
 
-void memtable_insert(struct memtable *m, struct memtable_node *node, helios_seq seq,
-                     struct memtable_hint *hint)
+void memtable_insert(struct memtable *m, struct memtable_node *node, helios_seq seq, struct memtable_hint *hint)
 {
     uint32_t bits = link_bits(node->tag);
     struct target target = {node_key(node), tag_make(seq, tag_kind(node->tag)), bits};
@@ -353,8 +351,7 @@ void memtable_insert(struct memtable *m, struct memtable_node *node, helios_seq 
     node->tag = target.tag;
     bits_set(&m->layers[layer / 64], UINT64_C(1) << layer % 64);
     index_insert(m, &target, (uint64_t)bits << 32 | place_offset(m, node), print, hint);
-    atomic_fetch_add_explicit(&m->linked, COUNT_ONE + node->key_size + node->value_size,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->linked, COUNT_ONE + node->key_size + node->value_size, memory_order_relaxed);
 }
 
 /* A set that was replaced, until no reader is left that could have taken it from the memtable. */

@@ -7,7 +7,7 @@
 
 enum { SAMPLES_PER_RETENTION = 1024 };
 #define CLOCK_AHEAD ((int64_t)60 * 1000000)
-#define TIME_MAX INT64_MAX
+#define TIME_MAX    INT64_MAX
 
 void horizon_init(struct horizon *h, uint64_t retention, helios_seq point)
 {
@@ -119,7 +119,8 @@ uint64_t horizon_next(const struct horizon *h, uint64_t now_us, helios_seq visib
     return next;
 }
 
-size_t horizon_save(const struct horizon *h, uint64_t now, uint64_t wall, struct horizon_sample *out, size_t max)
+size_t horizon_save(const struct horizon *h, uint64_t now, uint64_t wall, struct horizon_sample *out,
+                    size_t max)
 {
     size_t count = h->count < max ? h->count : max;
 

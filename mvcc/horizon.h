@@ -29,7 +29,8 @@ helios_seq horizon_advance(struct horizon *, uint64_t now, helios_seq visible);
 uint64_t horizon_next(const struct horizon *, uint64_t now, helios_seq visible);
 
 /* For the next open: samples by the wall clock, oldest first, at most max (thinned evenly); how many. */
-size_t horizon_save(const struct horizon *, uint64_t now, uint64_t wall, struct horizon_sample *out, size_t max);
+size_t horizon_save(const struct horizon *, uint64_t now, uint64_t wall, struct horizon_sample *out,
+                    size_t max);
 /* Ages are by the wall clock, never negative. True: some sample's clock was ahead of ours by more than a
  * minute (to be logged). Samples out of order are skipped: they come from disk. */
 bool horizon_load(struct horizon *, uint64_t now, uint64_t wall, const struct horizon_sample *, size_t count);

@@ -18,7 +18,7 @@ enum {
     GROUP_SLOTS = 64,
     CHUNK_GROUPS = 16, /* in the first chunk */
     CHUNKS_MAX = 22,
-    SCAN_GROUPS = 64,  /* looked at from the hint on before the slow path */
+    SCAN_GROUPS = 64, /* looked at from the hint on before the slow path */
 };
 
 struct group {
@@ -147,7 +147,8 @@ static unsigned used_in_window(const struct pins *pins, uint32_t from, uint32_t 
     unsigned used = 0;
 
     for (uint32_t i = from; i < from + SCAN_GROUPS && i < count; i++)
-        used += (unsigned)__builtin_popcountll(atomic_load_explicit(&group_at(pins, i)->marks, memory_order_relaxed));
+        used += (unsigned)__builtin_popcountll(
+            atomic_load_explicit(&group_at(pins, i)->marks, memory_order_relaxed));
     return used;
 }
 
@@ -393,7 +394,8 @@ uint64_t pins_count(const struct pins *pins)
     uint64_t count = 0;
 
     for (uint32_t i = 0; i < groups; i++)
-        count += (uint64_t)__builtin_popcountll(atomic_load_explicit(&group_at(pins, i)->marks, memory_order_relaxed));
+        count += (uint64_t)__builtin_popcountll(
+            atomic_load_explicit(&group_at(pins, i)->marks, memory_order_relaxed));
     return count;
 }
 

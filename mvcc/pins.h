@@ -19,8 +19,8 @@ void pins_free(struct pins *); /* all released, asserted; NULL is fine */
 
 /* Pins what is visible now: seq_out is at or above the horizon and stays readable until the release.
  * Fails only with HELIOS_NO_MEMORY. */
-helios_status pins_acquire_latest(struct pins *, const _Atomic helios_seq *visible, const _Atomic helios_seq *horizon,
-                                  pin_id *, helios_seq *seq_out) CHECKED;
+helios_status pins_acquire_latest(struct pins *, const _Atomic helios_seq *visible,
+                                  const _Atomic helios_seq *horizon, pin_id *, helios_seq *seq_out) CHECKED;
 
 /* Pins a point. Below the horizon only if somebody else's pin that covers all branches holds it, or if
  * named(arg, seq), asked after the own pin is published, says that a durable pin (tag, fork point) holds it

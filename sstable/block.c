@@ -174,7 +174,8 @@ static int compare_shared(const struct block *b, helios_slice key)
 }
 
 /* Is entry i before (key, tag)? rest: the key behind the shared bytes; prefix: its first eight. */
-static inline bool entry_before(const struct block *b, uint32_t i, helios_slice rest, uint64_t prefix, uint64_t tag)
+static inline bool entry_before(const struct block *b, uint32_t i, helios_slice rest, uint64_t prefix,
+                                uint64_t tag)
 {
     helios_slice suffix = block_suffix(b, i);
     uint64_t entry_prefix = key_prefix(suffix, 0);

@@ -40,17 +40,24 @@ enum {
     BLOCK_ZERO = 14,
     BLOCK_SEQ_BASE = 16,
     BLOCK_HEADER_SIZE = 24,
-    BLOCK_LARGE_SIZE = 16,    /* of the handle that stands for a large value */
+    BLOCK_LARGE_SIZE = 16, /* of the handle that stands for a large value */
     BLOCK_TRAILER_SIZE = 16,
 };
-_Static_assert(BLOCK_SIZE == BLOCK_COUNT + 4 && BLOCK_SHARED == BLOCK_SIZE + 4 && BLOCK_OFFSET_WIDTH == BLOCK_SHARED + 4 &&
-                   BLOCK_SEQ_WIDTH == BLOCK_OFFSET_WIDTH + 1 && BLOCK_ZERO == BLOCK_SEQ_WIDTH + 1 &&
-                   BLOCK_SEQ_BASE == BLOCK_ZERO + 2 && BLOCK_HEADER_SIZE == BLOCK_SEQ_BASE + 8,
+_Static_assert(BLOCK_SIZE == BLOCK_COUNT + 4 && BLOCK_SHARED == BLOCK_SIZE + 4 &&
+                   BLOCK_OFFSET_WIDTH == BLOCK_SHARED + 4 && BLOCK_SEQ_WIDTH == BLOCK_OFFSET_WIDTH + 1 &&
+                   BLOCK_ZERO == BLOCK_SEQ_WIDTH + 1 && BLOCK_SEQ_BASE == BLOCK_ZERO + 2 &&
+                   BLOCK_HEADER_SIZE == BLOCK_SEQ_BASE + 8,
                "a block's fields follow each other without a gap");
 
 enum block_type { /* zero is none */
-    BLOCK_DATA = 1, BLOCK_HISTORY, BLOCK_INDEX, BLOCK_INDEX_TOP, BLOCK_FILTER, BLOCK_RANGE_DELETES,
-    BLOCK_PROPERTIES, BLOCK_VALUE,
+                  BLOCK_DATA = 1,
+                  BLOCK_HISTORY,
+                  BLOCK_INDEX,
+                  BLOCK_INDEX_TOP,
+                  BLOCK_FILTER,
+                  BLOCK_RANGE_DELETES,
+                  BLOCK_PROPERTIES,
+                  BLOCK_VALUE,
 };
 
 /* Where a block stands. */
@@ -116,7 +123,10 @@ static inline helios_slice block_value(const struct block *b, uint32_t i)
 
     return slice_make(b->values + from, block_end_(b->value_ends, i, b->offset_width) - from);
 }
-static inline uint8_t block_kind_bits(const struct block *b, uint32_t i) { return b->kinds[i]; }
+static inline uint8_t block_kind_bits(const struct block *b, uint32_t i)
+{
+    return b->kinds[i];
+}
 static inline helios_seq block_seq(const struct block *b, uint32_t i)
 {
     const unsigned char *at = b->versions + (size_t)i * b->seq_width;
@@ -156,16 +166,16 @@ helios_status block_check_handle(const struct block_handle *, enum block_type, u
                                  const char *path) CHECKED;
 /* Trailer and checksum of the sealed block: handle->stored bytes and the trailer. With
  * HELIOS_COMPRESSION_NONE the stored bytes are the image. */
-helios_status block_check_sealed(const void *sealed, const struct block_handle *, enum block_type, uint64_t salt,
-                                 const char *path, helios_compression *) CHECKED;
+helios_status block_check_sealed(const void *sealed, const struct block_handle *, enum block_type,
+                                 uint64_t salt, const char *path, helios_compression *) CHECKED;
 /* The stored bytes into image, handle->size bytes. */
-helios_status block_expand(const void *stored, const struct block_handle *, helios_compression, const char *path,
-                           void *image) CHECKED;
+helios_status block_expand(const void *stored, const struct block_handle *, helios_compression,
+                           const char *path, void *image) CHECKED;
 
 /* What compresses, kept from block to block. */
 struct block_compressor {
     helios_compression compression;
-    int level;            /* zstd */
+    int level;                /* zstd */
     struct ZSTD_CCtx_s *zstd; /* made when first needed */
 };
 void block_compressor_release(struct block_compressor *);

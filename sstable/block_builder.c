@@ -14,7 +14,7 @@ struct block_builder {
     uint32_t *key_ends, *value_ends; /* in keys and values */
     helios_seq *seqs;
     uint8_t *kinds, *hashes;
-    size_t shared;                   /* what first and last key, and so all, begin with */
+    size_t shared; /* what first and last key, and so all, begin with */
     helios_seq seq_min, seq_max;
 };
 
@@ -96,7 +96,8 @@ static uint64_t tag_of(helios_seq seq, uint8_t kind_bits)
 }
 
 __attribute__((unused)) /* but by an assert */
-static bool follows(const struct block_builder *builder, helios_slice key, uint64_t tag)
+static bool
+follows(const struct block_builder *builder, helios_slice key, uint64_t tag)
 {
     uint32_t last = builder->count - 1;
 
@@ -199,7 +200,10 @@ size_t block_builder_cost(const struct block_builder *builder, helios_slice key,
     return suffix + value_size + (builder->count ? entry_overhead(builder) : BLOCK_HEADER_SIZE);
 }
 
-uint32_t block_builder_count(const struct block_builder *builder) { return builder->count; }
+uint32_t block_builder_count(const struct block_builder *builder)
+{
+    return builder->count;
+}
 
 helios_slice block_builder_last_key(const struct block_builder *builder)
 {
@@ -219,11 +223,15 @@ uint64_t block_builder_last_tag(const struct block_builder *builder)
     return tag_of(builder->seqs[builder->count - 1], builder->kinds[builder->count - 1]);
 }
 
-helios_seq block_builder_max_seq(const struct block_builder *builder) { return builder->seq_max; }
+helios_seq block_builder_max_seq(const struct block_builder *builder)
+{
+    return builder->seq_max;
+}
 
 /* ---- the image ---- */
 
-static unsigned char *put_ends(unsigned char *at, const uint32_t *ends, uint32_t count, size_t less, uint8_t width)
+static unsigned char *put_ends(unsigned char *at, const uint32_t *ends, uint32_t count, size_t less,
+                               uint8_t width)
 {
     if (width == 2)
         for (uint32_t i = 0; i < count; i++)

@@ -160,7 +160,8 @@ helios_status block_check_handle(const struct block_handle *handle, enum block_t
     return HELIOS_OK;
 }
 
-static const char *trailer_wrong(const unsigned char *trailer, const struct block_handle *handle, enum block_type type)
+static const char *trailer_wrong(const unsigned char *trailer, const struct block_handle *handle,
+                                 enum block_type type)
 {
     uint8_t compression = trailer[TRAILER_COMPRESSION];
 
@@ -185,7 +186,8 @@ helios_status block_check_sealed(const void *sealed, const struct block_handle *
     const unsigned char *trailer = (const unsigned char *)sealed + handle->stored;
     const char *wrong = NULL;
 
-    if (checksum(sealed, (size_t)handle->stored + TRAILER_XXH3, salt, handle->offset) != get_u64(trailer + TRAILER_XXH3))
+    if (checksum(sealed, (size_t)handle->stored + TRAILER_XXH3, salt, handle->offset) !=
+        get_u64(trailer + TRAILER_XXH3))
         wrong = "bad checksum";
     else
         wrong = trailer_wrong(trailer, handle, type);
@@ -221,7 +223,8 @@ static void context_put(ZSTD_DCtx *context)
     ZSTD_freeDCtx(context);
 }
 
-static helios_status expand_zstd(const void *stored, const struct block_handle *handle, void *image, bool *right)
+static helios_status expand_zstd(const void *stored, const struct block_handle *handle, void *image,
+                                 bool *right)
 {
     ZSTD_DCtx *context = context_take();
     size_t size;
@@ -243,8 +246,8 @@ static bool expand_lz4(const void *stored, const struct block_handle *handle, vo
     return LZ4_decompress_safe(stored, image, (int)handle->stored, (int)handle->size) == (int)handle->size;
 }
 
-helios_status block_expand(const void *stored, const struct block_handle *handle, helios_compression compression,
-                           const char *path, void *image)
+helios_status block_expand(const void *stored, const struct block_handle *handle,
+                           helios_compression compression, const char *path, void *image)
 {
     helios_status status = HELIOS_OK;
     bool right = false;
@@ -337,8 +340,8 @@ out:
     return status;
 }
 
-helios_status block_read(struct io_file *file, uint64_t file_size, uint64_t salt, const struct block_handle *handle,
-                         enum block_type type, void **image)
+helios_status block_read(struct io_file *file, uint64_t file_size, uint64_t salt,
+                         const struct block_handle *handle, enum block_type type, void **image)
 {
     helios_status status = block_check_handle(handle, type, file_size, io_path(file));
 

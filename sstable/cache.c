@@ -7,17 +7,17 @@
 #include <assert.h>
 
 enum {
-    LOAD_STRIPES = 64,      /* loads of different blocks rarely meet on one lock */
-    LIMBO_BYTES = 1 << 20,  /* evicted and not yet released: above, collect */
-    EVICT_BATCH = 64,       /* frames taken out under one hold of the lock */
-    HITS_BATCH = 256,       /* hits of one thread told at once */
+    LOAD_STRIPES = 64,     /* loads of different blocks rarely meet on one lock */
+    LIMBO_BYTES = 1 << 20, /* evicted and not yet released: above, collect */
+    EVICT_BATCH = 64,      /* frames taken out under one hold of the lock */
+    HITS_BATCH = 256,      /* hits of one thread told at once */
 };
 
 /* Somebody who wants a block that another thread is loading; on its own stack. */
 struct load_waiter {
     struct load_waiter *next;
     bool done;
-    struct frame *frame;     /* counted for the waiter; NULL: failed with note */
+    struct frame *frame; /* counted for the waiter; NULL: failed with note */
     struct error_note note;
 };
 
@@ -31,7 +31,7 @@ struct load {
 struct load_stripe {
     struct mutex mu;
     struct condition done;
-    struct load *loads;      /* guarded by mu */
+    struct load *loads; /* guarded by mu */
 } __attribute__((aligned(64)));
 
 /* Lock order: a stripe's mu, then clock_mu. Nothing is read, freed or retired under either. */
@@ -43,7 +43,7 @@ struct cache {
     _Atomic uint64_t hits, misses, evictions;
     /* Guarded by clock_mu; `bytes` is also read without it. */
     struct mutex clock_mu;
-    struct frame *hand;      /* circular; NULL: no frames */
+    struct frame *hand; /* circular; NULL: no frames */
     _Atomic uint64_t bytes;
     uint64_t frames;
 
@@ -185,7 +185,8 @@ static bool over_budget(struct cache *cache)
     int64_t charged = atomic_load_explicit(&cache->charged, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&cache->bytes, memory_order_relaxed);
 
-    return bytes + (charged > 0 ? (uint64_t)charged : 0) > atomic_load_explicit(&cache->budget, memory_order_relaxed);
+    return bytes + (charged > 0 ? (uint64_t)charged : 0) >
+           atomic_load_explicit(&cache->budget, memory_order_relaxed);
 }
 
 /* Moves the hand until the budget is met, `victims` is full or two rounds are over: after those, all
@@ -291,8 +292,8 @@ static struct frame *slot_ref(cache_slot *slot)
 }
 
 /* The loader takes self out of its list when it sets `done`. */
-static helios_status wait_for_load_locked(struct load_stripe *stripe, struct load *load, struct load_waiter *self,
-                                          struct frame **out)
+static helios_status wait_for_load_locked(struct load_stripe *stripe, struct load *load,
+                                          struct load_waiter *self, struct frame **out)
 {
     self->next = load->waiters;
     load->waiters = self;
@@ -340,8 +341,8 @@ static void finish_load(struct cache *cache, struct load_stripe *stripe, struct 
 
 /* Under the stripe's lock: the frame if it has come meanwhile, a wait for whoever is loading it, or
  * `self` is the load from now on and *mine is set. */
-static helios_status join_load_locked(struct load_stripe *stripe, struct load *self, cache_slot *slot, bool *mine,
-                                      struct frame **out)
+static helios_status join_load_locked(struct load_stripe *stripe, struct load *self, cache_slot *slot,
+                                      bool *mine, struct frame **out)
 {
     struct load_waiter waiter = {0};
     struct load *other;
@@ -408,7 +409,10 @@ helios_status cache_get(struct cache *cache, cache_slot *slot, const struct cach
 /* ---- statistics ---- */
 
 /* Hits not yet told, of the cache this thread used last. The pointer is compared, never followed. */
-static __thread struct { const struct cache *cache; uint64_t count; } pending_hits;
+static __thread struct {
+    const struct cache *cache;
+    uint64_t count;
+} pending_hits;
 
 void cache_hit(struct cache *cache)
 {

@@ -49,7 +49,8 @@ struct cache_load {
 };
 /* The slot's frame, counted; loads it if it is not there: one loader, others wait for its result or
  * error. fill false: a frame that is not put into the slot. Outside any epoch. */
-helios_status cache_get(struct cache *, cache_slot *, const struct cache_load *, bool fill, struct frame **) CHECKED;
+helios_status cache_get(struct cache *, cache_slot *, const struct cache_load *, bool fill,
+                        struct frame **) CHECKED;
 void frame_ref(struct frame *);
 void frame_unref(struct frame *); /* NULL is fine */
 /* Empties the slot (a table is closing; nobody else uses it). */
@@ -59,9 +60,11 @@ void cache_drop(struct cache *, cache_slot *);
  * way to it. Never fails. */
 void cache_charge(struct cache *, int64_t bytes);
 
-struct cache_stats { uint64_t budget, bytes, charged, frames, hits, misses, evictions; };
+struct cache_stats {
+    uint64_t budget, bytes, charged, frames, hits, misses, evictions;
+};
 void cache_get_stats(struct cache *, struct cache_stats *); /* hits are sampled from per-thread counts */
-void cache_count_hits(struct cache *, uint64_t hits); /* batched by callers */
+void cache_count_hits(struct cache *, uint64_t hits);       /* batched by callers */
 void cache_hit(struct cache *); /* one hit, told in batches of the calling thread's own */
 
 #endif

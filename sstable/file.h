@@ -11,7 +11,7 @@ struct table_home {
     struct io_fs *fs;
     char *directory; /* <db>/sst */
     struct cache *cache;
-    struct mutex open_mu;              /* serialises first opens */
+    struct mutex open_mu; /* serialises first opens */
     /* Called with the file's path when its last reference goes and it was dropped; after the unlink. */
     void (*removed)(void *arg, uint64_t number);
     void *removed_arg;
@@ -19,15 +19,15 @@ struct table_home {
 
 struct table_file {
     _Atomic uint32_t refs;
-    _Atomic(struct table *) table;     /* NULL until first used */
-    _Atomic bool dropped;              /* no version has it any more: the last unref unlinks the file */
-    bool busy;                         /* input of a running job; guarded by the engine's job lock */
+    _Atomic(struct table *) table; /* NULL until first used */
+    _Atomic bool dropped;          /* no version has it any more: the last unref unlinks the file */
+    bool busy;                     /* input of a running job; guarded by the engine's job lock */
     struct table_home *home;
     uint64_t number, size;
-    helios_seq override_seq;           /* ingested: the one version of all its keys; else 0 */
-    helios_slice smallest, largest;    /* keys with layer; behind this struct */
-    bool largest_exclusive;            /* largest is the end of a range delete */
-    helios_seq collected;              /* the horizon of the job that wrote it: what was garbage then is gone
+    helios_seq override_seq;        /* ingested: the one version of all its keys; else 0 */
+    helios_slice smallest, largest; /* keys with layer; behind this struct */
+    bool largest_exclusive;         /* largest is the end of a range delete */
+    helios_seq collected;           /* the horizon of the job that wrote it: what was garbage then is gone
                                           or pinned. Set by the owner before it is shared; 0: unknown */
     struct table_properties properties;
 };

@@ -31,9 +31,18 @@ static inline size_t line_of(uint64_t hash, uint32_t line_count)
     return (size_t)(((hash >> 32) * line_count) >> 32) * LINE_BYTES;
 }
 
-static inline uint64_t first_word(uint64_t hash) { return hash * PROBE_MULTIPLIER; }
-static inline uint64_t next_word(uint64_t word) { return (word ^ word >> 32) * PROBE_MULTIPLIER; }
-static inline uint32_t probe_at(uint64_t word, uint32_t i) { return (uint32_t)(word >> (64 - PROBE_BITS * (i + 1))) & (LINE_BITS - 1); }
+static inline uint64_t first_word(uint64_t hash)
+{
+    return hash * PROBE_MULTIPLIER;
+}
+static inline uint64_t next_word(uint64_t word)
+{
+    return (word ^ word >> 32) * PROBE_MULTIPLIER;
+}
+static inline uint32_t probe_at(uint64_t word, uint32_t i)
+{
+    return (uint32_t)(word >> (64 - PROBE_BITS * (i + 1))) & (LINE_BITS - 1);
+}
 
 /* ---- building ---- */
 
@@ -125,7 +134,8 @@ static inline void add_to_line(unsigned char *line, uint64_t hash, uint32_t prob
 helios_status filter_builder_finish(struct filter_builder *builder, helios_buf *image)
 {
     double lines_wanted = (double)builder->count * builder->bits_per_key / LINE_BITS + 1;
-    uint32_t line_count = lines_wanted > UINT32_MAX / LINE_BYTES ? UINT32_MAX / LINE_BYTES - 1 : (uint32_t)lines_wanted;
+    uint32_t line_count =
+        lines_wanted > UINT32_MAX / LINE_BYTES ? UINT32_MAX / LINE_BYTES - 1 : (uint32_t)lines_wanted;
     size_t lines_size = (size_t)line_count * LINE_BYTES;
     uint8_t probes = probes_for(builder->bits_per_key);
     unsigned char *lines;
@@ -149,7 +159,8 @@ helios_status filter_builder_finish(struct filter_builder *builder, helios_buf *
 
 /* ---- asking ---- */
 
-helios_status filter_open(const void *image, size_t size, const char *path, uint64_t offset, struct filter *filter)
+helios_status filter_open(const void *image, size_t size, const char *path, uint64_t offset,
+                          struct filter *filter)
 {
     const unsigned char *lines = image, *trailer;
     uint32_t line_count;
@@ -189,7 +200,8 @@ bool filter_may_hold(const struct filter *filter, uint64_t hash)
     line = filter->lines + line_of(hash, filter->line_count);
     if (filter->probes <= PROBES_PER_WORD)
         return has_bits(line, word, filter->probes);
-    return has_bits(line, word, PROBES_PER_WORD) && has_bits(line, next_word(word), filter->probes - PROBES_PER_WORD);
+    return has_bits(line, word, PROBES_PER_WORD) &&
+           has_bits(line, next_word(word), filter->probes - PROBES_PER_WORD);
 }
 
 void filter_prefetch(const struct filter *filter, uint64_t hash)

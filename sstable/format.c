@@ -11,7 +11,11 @@
 
 /* ---- footer ---- */
 
-static const struct { uint32_t at; enum block_type type; size_t field; } footer_handles[] = {
+static const struct {
+    uint32_t at;
+    enum block_type type;
+    size_t field;
+} footer_handles[] = {
     {FOOTER_FILTER, BLOCK_FILTER, offsetof(struct table_footer, filter)},
     {FOOTER_RANGE_DELETES, BLOCK_RANGE_DELETES, offsetof(struct table_footer, range_deletes)},
     {FOOTER_HISTORY_INDEX, BLOCK_INDEX, offsetof(struct table_footer, history_index)},
@@ -19,9 +23,10 @@ static const struct { uint32_t at; enum block_type type; size_t field; } footer_
     {FOOTER_PROPERTIES, BLOCK_PROPERTIES, offsetof(struct table_footer, properties)},
 };
 enum { FOOTER_HANDLES = sizeof(footer_handles) / sizeof(footer_handles[0]) };
-_Static_assert(FOOTER_HANDLES * HANDLE_SIZE == FOOTER_VERSION, "the handles are followed by the version");
+_Static_assert(FOOTER_HANDLES *HANDLE_SIZE == FOOTER_VERSION, "the handles are followed by the version");
 
-void footer_encode(const struct table_footer *footer, uint64_t salt, uint64_t offset, unsigned char out[TABLE_FOOTER_SIZE])
+void footer_encode(const struct table_footer *footer, uint64_t salt, uint64_t offset,
+                   unsigned char out[TABLE_FOOTER_SIZE])
 {
     memset(out, 0, TABLE_FOOTER_SIZE);
     for (int i = 0; i < FOOTER_HANDLES; i++)
@@ -51,14 +56,16 @@ helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t 
     if (get_u64(in + FOOTER_XXH3) != checksum(in, FOOTER_XXH3, salt, offset))
         return fail_corrupt("%s: footer at %" PRIu64 ": bad checksum", path, offset);
     if (get_u32(in + FOOTER_VERSION) != FORMAT_VERSION)
-        return fail(HELIOS_UNSUPPORTED, "%s: table version %u, only %u is known", path, get_u32(in + FOOTER_VERSION),
-                    (unsigned)FORMAT_VERSION);
+        return fail(HELIOS_UNSUPPORTED, "%s: table version %u, only %u is known", path,
+                    get_u32(in + FOOTER_VERSION), (unsigned)FORMAT_VERSION);
     if (!all_zero(in + FOOTER_ZERO, FOOTER_XXH3 - FOOTER_ZERO))
         return fail_corrupt("%s: footer at %" PRIu64 ": bytes set that must be zero", path, offset);
     for (int i = 0; i < FOOTER_HANDLES; i++) {
         struct block_handle handle = handle_get(in + footer_handles[i].at);
-        bool none = all_zero(in + footer_handles[i].at, HANDLE_SIZE) && footer_handles[i].type != BLOCK_PROPERTIES;
-        helios_status status = none ? HELIOS_OK : block_check_handle(&handle, footer_handles[i].type, offset, path);
+        bool none =
+            all_zero(in + footer_handles[i].at, HANDLE_SIZE) && footer_handles[i].type != BLOCK_PROPERTIES;
+        helios_status status =
+            none ? HELIOS_OK : block_check_handle(&handle, footer_handles[i].type, offset, path);
 
         if (status != HELIOS_OK)
             return fail_context(status, "footer");
@@ -80,7 +87,10 @@ enum {
     PROPERTY_LAYERS_MANY = 36,
 };
 
-static const struct { uint8_t tag; size_t field; } numbers[] = {
+static const struct {
+    uint8_t tag;
+    size_t field;
+} numbers[] = {
     {1, offsetof(struct table_properties, entries)},
     {2, offsetof(struct table_properties, keys)},
     {3, offsetof(struct table_properties, tombstones)},
@@ -100,7 +110,8 @@ static const struct { uint8_t tag; size_t field; } numbers[] = {
     {17, offsetof(struct table_properties, shadow_min)},
 };
 enum { NUMBER_COUNT = sizeof(numbers) / sizeof(numbers[0]) };
-_Static_assert(NUMBER_COUNT * sizeof(uint64_t) == sizeof(struct table_properties), "every property has its tag");
+_Static_assert(NUMBER_COUNT * sizeof(uint64_t) == sizeof(struct table_properties),
+               "every property has its tag");
 _Static_assert((int)NUMBER_COUNT < (int)PROPERTY_NUMBERS_END, "numbers keep to their tags");
 
 static helios_status put_item(helios_buf *image, uint64_t tag, const void *data, size_t size)
@@ -143,7 +154,8 @@ helios_status properties_encode(const struct table_summary *summary, helios_buf 
     if (status == HELIOS_OK)
         status = put_number(image, PROPERTY_LARGEST_EXCLUSIVE, summary->largest_exclusive);
     if (status == HELIOS_OK && !summary->layers_many)
-        status = put_item(image, PROPERTY_LAYERS, summary->layers, (size_t)summary->layer_count * KEY_LAYER_BYTES);
+        status =
+            put_item(image, PROPERTY_LAYERS, summary->layers, (size_t)summary->layer_count * KEY_LAYER_BYTES);
     if (status == HELIOS_OK)
         status = put_number(image, PROPERTY_LAYERS_MANY, summary->layers_many);
     return status;
@@ -190,7 +202,8 @@ static bool get_layers(struct table_summary *summary, helios_slice item)
     summary->layers = item.data;
     summary->layer_count = (uint32_t)(item.size / KEY_LAYER_BYTES);
     for (uint32_t i = 1; i < summary->layer_count; i++)
-        if (memcmp(summary->layers + (i - 1) * KEY_LAYER_BYTES, summary->layers + i * KEY_LAYER_BYTES, KEY_LAYER_BYTES) >= 0)
+        if (memcmp(summary->layers + (i - 1) * KEY_LAYER_BYTES, summary->layers + i * KEY_LAYER_BYTES,
+                   KEY_LAYER_BYTES) >= 0)
             return false;
     return true;
 }
@@ -216,8 +229,9 @@ static bool summary_possible(const struct table_summary *s)
 
     return s->smallest.data && s->largest.data && slice_compare(s->smallest, s->largest) <= 0 &&
            (p->entries > 0 || p->range_deletes > 0) && p->keys <= p->entries && p->tombstones <= p->entries &&
-           p->seq_min > 0 && p->seq_min <= p->seq_max && p->seq_max <= SEQ_MAX && p->history_seq_max <= p->seq_max &&
-           p->shadow_min <= p->seq_max && s->layers_many == (s->layer_count == 0);
+           p->seq_min > 0 && p->seq_min <= p->seq_max && p->seq_max <= SEQ_MAX &&
+           p->history_seq_max <= p->seq_max && p->shadow_min <= p->seq_max &&
+           s->layers_many == (s->layer_count == 0);
 }
 
 helios_status properties_decode(const void *image, size_t size, const char *path, uint64_t offset,

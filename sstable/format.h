@@ -40,13 +40,22 @@ static inline struct block_handle handle_get(const void *at)
 
     return (struct block_handle){get_u64(bytes), get_u32(bytes + 8), get_u32(bytes + 12)};
 }
-static inline bool handle_is_none(const struct block_handle *handle) { return handle->offset == 0; }
+static inline bool handle_is_none(const struct block_handle *handle)
+{
+    return handle->offset == 0;
+}
 /* What a block takes in its file. */
-static inline uint64_t handle_bytes(const struct block_handle *handle) { return (uint64_t)handle->stored + BLOCK_TRAILER_SIZE; }
+static inline uint64_t handle_bytes(const struct block_handle *handle)
+{
+    return (uint64_t)handle->stored + BLOCK_TRAILER_SIZE;
+}
 
 /* Only properties is always there; top index: none in a table of range deletes alone. */
-struct table_footer { struct block_handle filter, range_deletes, history_index, top_index, properties; };
-void footer_encode(const struct table_footer *, uint64_t salt, uint64_t offset, unsigned char out[TABLE_FOOTER_SIZE]);
+struct table_footer {
+    struct block_handle filter, range_deletes, history_index, top_index, properties;
+};
+void footer_encode(const struct table_footer *, uint64_t salt, uint64_t offset,
+                   unsigned char out[TABLE_FOOTER_SIZE]);
 /* HELIOS_CORRUPT for magic, checksum, or handles that are not within the file before the footer (which
  * stands at `offset`); HELIOS_UNSUPPORTED for a newer version. */
 helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t salt, uint64_t offset,
@@ -60,7 +69,7 @@ struct table_summary {
     bool largest_exclusive;         /* largest is the end of a range delete */
     bool layers_many;               /* more than TABLE_LAYERS_MAX, none are listed */
     uint32_t layer_count;
-    const unsigned char *layers;    /* layer_count x KEY_LAYER_BYTES, ascending; borrowed likewise */
+    const unsigned char *layers; /* layer_count x KEY_LAYER_BYTES, ascending; borrowed likewise */
 };
 helios_status properties_encode(const struct table_summary *, helios_buf *image) CHECKED; /* replaced */
 helios_status properties_decode(const void *image, size_t size, const char *path, uint64_t offset,

@@ -43,12 +43,14 @@ static const char *entry_of(const struct index_builder *builder, uint32_t i)
 }
 
 __attribute__((unused)) /* but by an assert */
-static bool follows(const struct index_builder *builder, helios_slice separator, uint64_t last_tag)
+static bool
+follows(const struct index_builder *builder, helios_slice separator, uint64_t last_tag)
 {
     uint32_t last = builder->count - 1;
 
-    return builder->count == 0 || key_compare(key_of(builder, last), get_u64(entry_of(builder, last) + ENTRY_LAST_TAG),
-                                              separator, last_tag) < 0;
+    return builder->count == 0 ||
+           key_compare(key_of(builder, last), get_u64(entry_of(builder, last) + ENTRY_LAST_TAG), separator,
+                       last_tag) < 0;
 }
 
 /* Room in all three first: then nothing changes unless everything does. */
@@ -63,7 +65,8 @@ static helios_status reserve(struct index_builder *builder, size_t key_size)
     return status;
 }
 
-helios_status index_builder_add(struct index_builder *builder, helios_slice separator, const struct index_entry *entry)
+helios_status index_builder_add(struct index_builder *builder, helios_slice separator,
+                                const struct index_entry *entry)
 {
     char *at;
     helios_status status;
@@ -239,7 +242,8 @@ static const char *check_entries(const struct index *index)
     return wrong;
 }
 
-helios_status index_open(const void *image, size_t size, const char *path, uint64_t offset, struct index *index_out)
+helios_status index_open(const void *image, size_t size, const char *path, uint64_t offset,
+                         struct index *index_out)
 {
     struct index index;
     const char *wrong = read_header(image, size, &index);

@@ -281,8 +281,14 @@ helios_status level_cursor_new(struct table_file *const *files, size_t count,
                                const struct table_cursor_options *options, struct cursor **out)
 {
     static const struct cursor_ops ops = {
-        .first = level_first, .last = level_last, .seek = level_seek, .seek_for_prev = level_seek_for_prev,
-        .next = level_next, .prev = level_prev, .load = level_load, .free = level_free,
+        .first = level_first,
+        .last = level_last,
+        .seek = level_seek,
+        .seek_for_prev = level_seek_for_prev,
+        .next = level_next,
+        .prev = level_prev,
+        .load = level_load,
+        .free = level_free,
     };
     struct level_cursor *l = mem_zalloc(sizeof(*l) + count * sizeof(l->files[0]));
 

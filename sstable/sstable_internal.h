@@ -26,10 +26,10 @@ struct table {
     struct cache *cache;
     uint64_t number, size, salt;
     helios_seq override_seq;
-    helios_seq seq_min, seq_max;  /* as read: with override_seq, that */
+    helios_seq seq_min, seq_max; /* as read: with override_seq, that */
     struct filter filter;
-    struct index top;             /* count 0: no keys */
-    struct table_part *history;   /* NULL: none */
+    struct index top;           /* count 0: no keys */
+    struct table_part *history; /* NULL: none */
     struct rangedel_set *rangedels;
     struct table_properties properties;
     struct table_summary summary; /* borrows from properties_image */
@@ -44,7 +44,8 @@ struct table {
 /* The n-th partition, read at its first use. Outside any epoch. */
 helios_status table_part_get(struct table *, uint32_t n, struct table_part **) CHECKED;
 /* The block of the part, counted. */
-helios_status table_block_get(struct table *, struct table_part *, uint32_t block, bool fill, struct frame **) CHECKED;
+helios_status table_block_get(struct table *, struct table_part *, uint32_t block, bool fill,
+                              struct frame **) CHECKED;
 /* Which handle the value of a BLOCK_LARGE entry is; checked against the file. */
 helios_status table_large_handle(const struct table *, helios_slice value, struct block_handle *) CHECKED;
 /* Whoever sees a key may look at its layer, so none is shorter. */
@@ -70,7 +71,7 @@ struct block_reader {
     uint64_t buffer_offset;
     unsigned char *image;
     size_t image_capacity;
-    struct block block;    /* in image; until the next get */
+    struct block block; /* in image; until the next get */
 };
 void block_reader_init(struct block_reader *, struct table *, size_t read_ahead);
 void block_reader_release(struct block_reader *);
@@ -87,9 +88,9 @@ struct cursor_side {
     const struct block *block; /* NULL: nowhere */
     struct frame *frame;       /* counted; NULL when read ahead */
     struct block_reader reader;
-    uint64_t miss_from, miss_to; /* where the last block stood that was not in the cache */
+    uint64_t miss_from, miss_to;   /* where the last block stood that was not in the cache */
     uint64_t fetch_from, fetch_to; /* what was asked for ahead */
-    uint32_t misses;           /* in sequence */
+    uint32_t misses;               /* in sequence */
     uint32_t window;
 };
 
@@ -102,17 +103,17 @@ enum cursor_mode {
 
 struct table_cursor {
     struct cursor base;
-    struct table *table;       /* NULL: attached to none */
+    struct table *table; /* NULL: attached to none */
     struct table_cursor_options options;
     enum cursor_mode mode;
-    bool in_history;           /* the entry shown is history's */
-    bool history_placed;       /* over all versions: history stands where the data block's key begins */
+    bool in_history;     /* the entry shown is history's */
+    bool history_placed; /* over all versions: history stands where the data block's key begins */
     /* The data block's, found when it was loaded. */
-    bool wide_keys;            /* 16 bytes may be read from any key suffix on */
-    bool wide_seqs;            /* 8 bytes from any version on */
+    bool wide_keys; /* 16 bytes may be read from any key suffix on */
+    bool wide_seqs; /* 8 bytes from any version on */
     uint64_t seq_base, seq_mask;
     struct cursor_side data, history;
-    unsigned char *key;        /* begins with the data block's shared bytes */
+    unsigned char *key; /* begins with the data block's shared bytes */
     size_t key_capacity;
     helios_buf large;
     struct error_note error;

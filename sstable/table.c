@@ -26,7 +26,8 @@ static helios_status read_header(struct table *t)
     if (status != HELIOS_OK)
         return status;
     if (header.number != t->number)
-        return fail_corrupt("%s: at 0: is table %" PRIu64 ", not %" PRIu64, table_path(t), header.number, t->number);
+        return fail_corrupt("%s: at 0: is table %" PRIu64 ", not %" PRIu64, table_path(t), header.number,
+                            t->number);
     t->salt = header.salt;
     return HELIOS_OK;
 }
@@ -42,7 +43,8 @@ static helios_status read_footer(struct table *t, struct table_footer *footer)
     return status;
 }
 
-static helios_status read_block(struct table *t, const struct block_handle *handle, enum block_type type, void **image)
+static helios_status read_block(struct table *t, const struct block_handle *handle, enum block_type type,
+                                void **image)
 {
     return block_read(t->file, t->size, t->salt, handle, type, image);
 }
@@ -52,7 +54,8 @@ static helios_status read_properties(struct table *t, const struct block_handle 
     helios_status status = read_block(t, handle, BLOCK_PROPERTIES, &t->properties_image);
 
     if (status == HELIOS_OK)
-        status = properties_decode(t->properties_image, handle->size, table_path(t), handle->offset, &t->summary);
+        status =
+            properties_decode(t->properties_image, handle->size, table_path(t), handle->offset, &t->summary);
     if (status != HELIOS_OK)
         return status;
     t->properties = t->summary.properties;
@@ -163,7 +166,10 @@ static void charge(struct table *t, size_t bytes)
 }
 
 /* The sums over an index's entries, to be held against what is said elsewhere. */
-struct index_sum { uint64_t entries, tombstones; helios_seq seq_max; };
+struct index_sum {
+    uint64_t entries, tombstones;
+    helios_seq seq_max;
+};
 
 static struct index_sum sum_index(const struct index *index)
 {
@@ -259,7 +265,8 @@ static helios_status open_file(struct io_fs *fs, const char *path, struct table 
     if (status != HELIOS_OK)
         return status;
     if (size != t->size || size < FILE_HEADER_SIZE + TABLE_FOOTER_SIZE)
-        return fail_corrupt("%s: at %" PRIu64 ": ends there, %" PRIu64 " bytes were recorded", path, size, t->size);
+        return fail_corrupt("%s: at %" PRIu64 ": ends there, %" PRIu64 " bytes were recorded", path, size,
+                            t->size);
     status = read_header(t);
     if (status == HELIOS_OK)
         status = read_footer(t, &t->footer);
@@ -287,7 +294,8 @@ static helios_status open_rest(struct table *t)
         status = override_rangedels(t);
     if (status != HELIOS_OK)
         return status;
-    charge(t, mem_usable(t) + mem_usable(t->properties_image) + (t->filter_image ? mem_usable(t->filter_image) : 0) +
+    charge(t, mem_usable(t) + mem_usable(t->properties_image) +
+                  (t->filter_image ? mem_usable(t->filter_image) : 0) +
                   (t->top_image ? mem_usable(t->top_image) + index_memory(&t->top) : 0) +
                   (t->history ? part_memory(t->history) : 0) + (t->rangedels ? t->rangedels->bytes : 0));
     return t->top.count == 1 ? table_part_get(t, 0, &only) : HELIOS_OK;
@@ -402,11 +410,15 @@ void table_prefetch(struct table *t, uint64_t hash)
 
 static struct cache_load load_of(const struct table *t, const struct table_part *part, uint32_t block)
 {
-    return (struct cache_load){.file = t->file, .file_size = t->size, .salt = t->salt,
-                               .handle = index_handle(&part->index, block), .type = part->type};
+    return (struct cache_load){.file = t->file,
+                               .file_size = t->size,
+                               .salt = t->salt,
+                               .handle = index_handle(&part->index, block),
+                               .type = part->type};
 }
 
-helios_status table_block_get(struct table *t, struct table_part *part, uint32_t block, bool fill, struct frame **out)
+helios_status table_block_get(struct table *t, struct table_part *part, uint32_t block, bool fill,
+                              struct frame **out)
 {
     struct cache_load load = load_of(t, part, block);
 
@@ -472,8 +484,8 @@ static inline enum table_found fetch_part(const struct fetch *fetch, uint32_t n,
 }
 
 /* Entry `at` is the answer; takes over the count on the frame. */
-static inline enum table_found take_entry(const struct fetch *fetch, struct frame *frame, uint32_t at, helios_seq seq,
-                                          struct table_hit *hit)
+static inline enum table_found take_entry(const struct fetch *fetch, struct frame *frame, uint32_t at,
+                                          helios_seq seq, struct table_hit *hit)
 {
     uint8_t bits = block_kind_bits(&frame->block, at);
     helios_status status;
@@ -504,7 +516,8 @@ static bool entry_has_key(const struct block *b, uint32_t at, helios_slice key)
 }
 
 /* The newest version was too new: the newest one <= seq among the older ones. */
-static enum table_found get_history(const struct fetch *fetch, helios_slice key, helios_seq seq, struct table_hit *hit)
+static enum table_found get_history(const struct fetch *fetch, helios_slice key, helios_seq seq,
+                                    struct table_hit *hit)
 {
     struct table_part *history = fetch->table->history;
     enum table_found found;

@@ -22,21 +22,21 @@
 enum {
     LARGE_VALUE_BYTES = 256 * 1024, /* above: a block of its own */
     TABLE_FOOTER_SIZE = 128,
-    TABLE_LAYERS_MAX = 64,          /* more layers than this are not listed: "many" */
+    TABLE_LAYERS_MAX = 64, /* more layers than this are not listed: "many" */
 };
 
 /* What a table says of itself; in its properties block and, mostly, in the manifest. */
 struct table_properties {
-    uint64_t entries;          /* versions, tombstones included; in data and history blocks */
-    uint64_t keys;             /* distinct: entries of data blocks */
+    uint64_t entries; /* versions, tombstones included; in data and history blocks */
+    uint64_t keys;    /* distinct: entries of data blocks */
     uint64_t tombstones;
     uint64_t range_deletes;
     uint64_t key_bytes, value_bytes; /* before compression, all entries */
     uint64_t data_bytes, history_bytes, index_bytes, filter_bytes, value_block_bytes; /* as stored */
-    helios_seq seq_min, seq_max;     /* over entries and range deletes */
-    uint64_t time_min, time_max;     /* of the commits, as given by the writer's owner; 0 unknown */
-    uint64_t history_seq_max;        /* largest version in history blocks; 0: none */
-    uint64_t shadow_min;             /* smallest version that shadows one in this table; 0: none */
+    helios_seq seq_min, seq_max; /* over entries and range deletes */
+    uint64_t time_min, time_max; /* of the commits, as given by the writer's owner; 0 unknown */
+    uint64_t history_seq_max;    /* largest version in history blocks; 0: none */
+    uint64_t shadow_min;         /* smallest version that shadows one in this table; 0: none */
 };
 
 /* ---- writing ---- */
@@ -57,8 +57,9 @@ struct table_writer;
 /* What the finished table is, for the manifest. Slices are owned by the result: table_result_release. */
 struct table_result {
     uint64_t number, size;
-    helios_slice smallest, largest; /* keys with layer, widened by range deletes (largest: their exclusive end) */
-    bool largest_exclusive;         /* largest is the end of a range delete, not a key of the table */
+    helios_slice smallest,
+        largest;            /* keys with layer, widened by range deletes (largest: their exclusive end) */
+    bool largest_exclusive; /* largest is the end of a range delete, not a key of the table */
     struct table_properties properties;
     char *memory; /* behind the slices */
 };
@@ -67,7 +68,8 @@ void table_result_release(struct table_result *);
 helios_status table_writer_new(const struct table_writer_options *, struct table_writer **) CHECKED;
 /* In internal order: key ascending, tag descending. The first version of a key goes to a data block, the
  * others to history blocks. Large values are written at once. */
-helios_status table_writer_add(struct table_writer *, helios_slice key, uint64_t tag, helios_slice value) CHECKED;
+helios_status table_writer_add(struct table_writer *, helios_slice key, uint64_t tag,
+                               helios_slice value) CHECKED;
 /* Any order; those that come before the entries they cover also count for shadow_min. */
 helios_status table_writer_add_rangedel(struct table_writer *, const struct rangedel *) CHECKED;
 uint64_t table_writer_size(const struct table_writer *); /* estimate of the file if finished now */
@@ -96,11 +98,11 @@ size_t table_memory(const struct table *); /* index, filter, slots: charged to t
 enum table_found { TABLE_ABSENT, TABLE_FOUND, TABLE_WOULD_READ, TABLE_ERROR };
 struct table_hit {
     uint64_t tag;
-    helios_slice value;        /* borrowed from the frame; size right and data NULL if large */
-    struct frame *frame;       /* may_read: counted, the caller unrefs it; else NULL: the epoch holds it */
+    helios_slice value;  /* borrowed from the frame; size right and data NULL if large */
+    struct frame *frame; /* may_read: counted, the caller unrefs it; else NULL: the epoch holds it */
     bool large;
     struct block_handle large_at;
-    helios_status status;      /* TABLE_ERROR: what, sentence set */
+    helios_status status; /* TABLE_ERROR: what, sentence set */
 };
 /* The newest version of key numbered at or below seq in this table. hash = hash_key(key). Without
  * may_read: inside an epoch, never does I/O, TABLE_WOULD_READ if it had to. With: outside any epoch. */
@@ -113,7 +115,7 @@ helios_status table_read_large(struct table *, const struct block_handle *, heli
 struct table_cursor_options {
     helios_seq read_point; /* CURSOR_ALL: every version */
     bool fill_cache;
-    size_t read_ahead;     /* bytes: compaction reads ahead outside the cache; 0: through the cache */
+    size_t read_ahead; /* bytes: compaction reads ahead outside the cache; 0: through the cache */
 };
 /* Holds a reference on the table and on the frames it stands on. */
 helios_status table_cursor_new(struct table *, const struct table_cursor_options *, struct cursor **) CHECKED;
@@ -132,7 +134,8 @@ struct table_block_info {
     uint32_t count;
 };
 helios_status table_each_block(struct io_fs *, const char *path,
-                               helios_status (*block)(void *arg, const struct table_block_info *, helios_slice image),
+                               helios_status (*block)(void *arg, const struct table_block_info *,
+                                                      helios_slice image),
                                void *arg) CHECKED;
 
 #endif

@@ -7,14 +7,14 @@
 #include "base/mem.h"
 #include "sstable/sstable_internal.h"
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 enum {
-    KEY_SLACK = 16,              /* suffixes are copied 16 bytes at a time where that is safe */
+    KEY_SLACK = 16, /* suffixes are copied 16 bytes at a time where that is safe */
     PREFETCH_MIN = 256 * 1024,
     PREFETCH_MAX = 2 * 1024 * 1024,
-    PREFETCH_AFTER = 2,          /* blocks in sequence that were not in the cache */
+    PREFETCH_AFTER = 2, /* blocks in sequence that were not in the cache */
     READER_MIN = 64 * 1024,
 };
 
@@ -101,7 +101,8 @@ static helios_status side_fetch(struct table_cursor *c, struct cursor_side *side
 }
 
 /* Stands on the block, or nowhere with the cursor's error set. */
-static bool side_load(struct table_cursor *c, struct cursor_side *side, struct table_part *part, uint32_t number)
+static bool side_load(struct table_cursor *c, struct cursor_side *side, struct table_part *part,
+                      uint32_t number)
 {
     helios_status status;
 
@@ -135,7 +136,8 @@ static helios_status prepare_block(struct table_cursor *c)
 {
     const struct block *b = c->data.block;
     size_t keys = (size_t)(b->values - b->keys);
-    const unsigned char *end = b->image + b->size, *last_seq = b->versions + (size_t)(b->count - 1) * b->seq_width;
+    const unsigned char *end = b->image + b->size,
+                        *last_seq = b->versions + (size_t)(b->count - 1) * b->seq_width;
     helios_status status = key_room(c, b->shared_size + keys + KEY_SLACK);
 
     if (status != HELIOS_OK)
@@ -461,8 +463,9 @@ static bool history_backward(struct table_cursor *c)
 
 static void fail_history(struct table_cursor *c)
 {
-    table_cursor_fail(c, fail_corrupt("%s: block at %" PRIu64 ": an entry's older versions are not in the history",
-                                      cursor_path(c), index_handle(&c->data.part->index, c->data.number).offset));
+    table_cursor_fail(c,
+                      fail_corrupt("%s: block at %" PRIu64 ": an entry's older versions are not in the history",
+                                   cursor_path(c), index_handle(&c->data.part->index, c->data.number).offset));
 }
 
 /* Does the data entry promise history? In a table without, that is damage, found here. */
@@ -759,13 +762,34 @@ static struct table_cursor *of(struct cursor *base)
 {
     return (struct table_cursor *)base;
 }
-static void op_first(struct cursor *base) { table_cursor_first(of(base)); }
-static void op_last(struct cursor *base) { table_cursor_last(of(base)); }
-static void op_seek(struct cursor *base, helios_slice key, uint64_t tag) { table_cursor_seek(of(base), key, tag); }
-static void op_seek_for_prev(struct cursor *base, helios_slice key) { table_cursor_seek_for_prev(of(base), key); }
-static void op_next(struct cursor *base) { table_cursor_next(of(base)); }
-static void op_prev(struct cursor *base) { table_cursor_prev(of(base)); }
-static helios_status op_load(struct cursor *base) { return table_cursor_load(of(base)); }
+static void op_first(struct cursor *base)
+{
+    table_cursor_first(of(base));
+}
+static void op_last(struct cursor *base)
+{
+    table_cursor_last(of(base));
+}
+static void op_seek(struct cursor *base, helios_slice key, uint64_t tag)
+{
+    table_cursor_seek(of(base), key, tag);
+}
+static void op_seek_for_prev(struct cursor *base, helios_slice key)
+{
+    table_cursor_seek_for_prev(of(base), key);
+}
+static void op_next(struct cursor *base)
+{
+    table_cursor_next(of(base));
+}
+static void op_prev(struct cursor *base)
+{
+    table_cursor_prev(of(base));
+}
+static helios_status op_load(struct cursor *base)
+{
+    return table_cursor_load(of(base));
+}
 
 static void op_free(struct cursor *base)
 {
@@ -776,8 +800,14 @@ static void op_free(struct cursor *base)
 helios_status table_cursor_new(struct table *t, const struct table_cursor_options *options, struct cursor **out)
 {
     static const struct cursor_ops ops = {
-        .first = op_first, .last = op_last, .seek = op_seek, .seek_for_prev = op_seek_for_prev,
-        .next = op_next, .prev = op_prev, .load = op_load, .free = op_free,
+        .first = op_first,
+        .last = op_last,
+        .seek = op_seek,
+        .seek_for_prev = op_seek_for_prev,
+        .next = op_next,
+        .prev = op_prev,
+        .load = op_load,
+        .free = op_free,
     };
     struct table_cursor *c = mem_alloc(sizeof(*c));
 

@@ -58,7 +58,8 @@ static helios_status check_counts(const struct walk *w)
     }
     if (b->count != index_entries(index, w->number - 1) || tombstones != index_tombstones(index, w->number - 1))
         return fail_at(w, "its index entry counts otherwise");
-    if (seq_max != index_seq_max(index, w->number - 1) || block_tag(b, b->count - 1) != index_last_tag(index, w->number - 1))
+    if (seq_max != index_seq_max(index, w->number - 1) ||
+        block_tag(b, b->count - 1) != index_last_tag(index, w->number - 1))
         return fail_at(w, "its index entry names other versions");
     return HELIOS_OK;
 }
@@ -96,7 +97,8 @@ static helios_status walk_block(struct walk *w, helios_buf *scratch)
     helios_status status;
 
     w->open = false;
-    if (w->part->type == BLOCK_DATA && w->number == w->part->index.count && w->part_number + 1 < w->table->top.count) {
+    if (w->part->type == BLOCK_DATA && w->number == w->part->index.count &&
+        w->part_number + 1 < w->table->top.count) {
         w->number = 0;
         status = table_part_get(w->table, ++w->part_number, &w->part);
         if (status != HELIOS_OK)
@@ -280,7 +282,10 @@ static void count_rangedels(struct verify *v)
 static helios_status check_properties(struct verify *v)
 {
     const struct table_properties *p = &v->table->properties, *s = &v->sum;
-    const struct { const char *name; uint64_t said, counted; } figures[] = {
+    const struct {
+        const char *name;
+        uint64_t said, counted;
+    } figures[] = {
         {"entries", p->entries, s->entries},
         {"keys", p->keys, s->keys},
         {"tombstones", p->tombstones, s->tombstones},
@@ -364,7 +369,11 @@ helios_status table_verify(struct table *t)
 
 /* ---- each block, for who wants to see them ---- */
 
-struct listed { struct block_handle handle; enum block_type type; uint32_t count; };
+struct listed {
+    struct block_handle handle;
+    enum block_type type;
+    uint32_t count;
+};
 struct listing {
     struct table *table;
     struct listed *blocks;
@@ -445,9 +454,11 @@ static helios_status list_table(struct listing *list)
     if (status == HELIOS_OK)
         status = list_block(list, &t->footer.filter, BLOCK_FILTER, 0);
     if (status == HELIOS_OK)
-        status = list_block(list, &t->footer.range_deletes, BLOCK_RANGE_DELETES, (uint32_t)t->properties.range_deletes);
+        status = list_block(list, &t->footer.range_deletes, BLOCK_RANGE_DELETES,
+                            (uint32_t)t->properties.range_deletes);
     if (status == HELIOS_OK)
-        status = list_block(list, &t->footer.history_index, BLOCK_INDEX, t->history ? t->history->index.count : 0);
+        status =
+            list_block(list, &t->footer.history_index, BLOCK_INDEX, t->history ? t->history->index.count : 0);
     if (status == HELIOS_OK)
         status = list_block(list, &t->footer.top_index, BLOCK_INDEX_TOP, t->top.count);
     if (status == HELIOS_OK)
@@ -479,7 +490,8 @@ static helios_status show_block(struct table *t, const struct listed *listed, bl
     if (status == HELIOS_OK)
         status = io_read(t->file, listed->handle.offset, sealed.data, bytes);
     if (status == HELIOS_OK)
-        status = block_check_sealed(sealed.data, &listed->handle, listed->type, t->salt, path, &info.compression);
+        status =
+            block_check_sealed(sealed.data, &listed->handle, listed->type, t->salt, path, &info.compression);
     if (status == HELIOS_OK)
         status = block_expand(sealed.data, &listed->handle, info.compression, path, image.data);
     if (status == HELIOS_OK)

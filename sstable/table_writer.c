@@ -13,24 +13,24 @@
 #include <assert.h>
 
 enum {
-    PIECE_BYTES = 1 << 20,         /* what is written at once */
+    PIECE_BYTES = 1 << 20, /* what is written at once */
     OUT_BYTES = PIECE_BYTES + PIECE_BYTES / 4,
-    OUT_BYTES_KEPT = 4 << 20,      /* a buffer that a large value has grown further is given back */
+    OUT_BYTES_KEPT = 4 << 20, /* a buffer that a large value has grown further is given back */
     BLOCK_BYTES_MIN = 512,
-    BLOCK_BYTES_MAX = 64 * 1024,   /* so that offsets have 16 bits but for big entries */
-    TAIL_BYTES = 1024,             /* properties and footer, for the estimate */
+    BLOCK_BYTES_MAX = 64 * 1024, /* so that offsets have 16 bits but for big entries */
+    TAIL_BYTES = 1024,           /* properties and footer, for the estimate */
 };
 
 /* The blocks of one kind: the open one, the last one written, the index of all before. */
 struct block_stream {
     enum block_type type;
     struct block_builder *builder;
-    uint32_t tombstones;         /* in the open block */
-    bool pending;                /* the last written block is not in the index yet */
-    struct index_entry written;  /* that block */
-    helios_buf last_key;         /* its last key */
+    uint32_t tombstones;        /* in the open block */
+    bool pending;               /* the last written block is not in the index yet */
+    struct index_entry written; /* that block */
+    helios_buf last_key;        /* its last key */
     struct index_builder index;
-    uint64_t bytes;              /* as stored */
+    uint64_t bytes; /* as stored */
 };
 
 struct table_writer {
@@ -40,15 +40,15 @@ struct table_writer {
     char *path;
     bool finished;
     uint64_t salt;
-    helios_buf out;                      /* not yet written, stands at `offset` of the file */
+    helios_buf out; /* not yet written, stands at `offset` of the file */
     uint64_t offset;
     struct block_compressor compressor;
     struct block_stream data, history;
-    struct filter_builder *filter;       /* NULL: none */
-    uint64_t key_hash, last_tag;         /* of the last entry; its key is the last of data.builder */
+    struct filter_builder *filter; /* NULL: none */
+    uint64_t key_hash, last_tag;   /* of the last entry; its key is the last of data.builder */
     helios_buf first_key;
-    helios_buf rangedels;                /* the image */
-    struct rangedel_set *rangedel_set;   /* of the first rangedel_set_count of them; made when needed */
+    helios_buf rangedels;              /* the image */
+    struct rangedel_set *rangedel_set; /* of the first rangedel_set_count of them; made when needed */
     uint64_t rangedel_set_count;
     helios_buf rangedel_from, rangedel_to; /* the outermost */
     unsigned char layers[TABLE_LAYERS_MAX * KEY_LAYER_BYTES];
@@ -59,7 +59,10 @@ struct table_writer {
 
 /* ---- output ---- */
 
-static uint64_t position(const struct table_writer *writer) { return writer->offset + writer->out.size; }
+static uint64_t position(const struct table_writer *writer)
+{
+    return writer->offset + writer->out.size;
+}
 
 static helios_status write_piece(struct table_writer *writer, const char *data, size_t size)
 {
@@ -93,17 +96,19 @@ static helios_status write_out(struct table_writer *writer)
     return buf_reserve(&writer->out, OUT_BYTES);
 }
 
-static helios_status emit_with(struct table_writer *writer, struct block_compressor *compressor, helios_slice image,
-                               enum block_type type, struct block_handle *handle)
+static helios_status emit_with(struct table_writer *writer, struct block_compressor *compressor,
+                               helios_slice image, enum block_type type, struct block_handle *handle)
 {
-    helios_status status = block_seal_append(compressor, image, type, writer->salt, position(writer), &writer->out, handle);
+    helios_status status =
+        block_seal_append(compressor, image, type, writer->salt, position(writer), &writer->out, handle);
 
     if (status == HELIOS_OK && writer->out.size >= PIECE_BYTES)
         status = write_out(writer);
     return status;
 }
 
-static helios_status emit(struct table_writer *writer, helios_slice image, enum block_type type, struct block_handle *handle)
+static helios_status emit(struct table_writer *writer, helios_slice image, enum block_type type,
+                          struct block_handle *handle)
 {
     return emit_with(writer, &writer->compressor, image, type, handle);
 }
@@ -290,7 +295,8 @@ static bool stream_full(const struct table_writer *writer, const struct block_st
     size_t limit = writer->options.block_bytes > 2 * key.size ? writer->options.block_bytes : 2 * key.size;
 
     return block_builder_count(stream->builder) > 0 &&
-           block_builder_estimate(stream->builder) + block_builder_cost(stream->builder, key, value_size) > limit;
+           block_builder_estimate(stream->builder) + block_builder_cost(stream->builder, key, value_size) >
+               limit;
 }
 
 static helios_status stream_add(struct table_writer *writer, struct block_stream *stream, helios_slice key,
@@ -325,7 +331,8 @@ static void note_layer(struct table_writer *writer, const void *layer)
         writer->layers_many = true;
         return;
     }
-    memmove(layers + (i + 1) * KEY_LAYER_BYTES, layers + i * KEY_LAYER_BYTES, (writer->layer_count - i) * KEY_LAYER_BYTES);
+    memmove(layers + (i + 1) * KEY_LAYER_BYTES, layers + i * KEY_LAYER_BYTES,
+            (writer->layer_count - i) * KEY_LAYER_BYTES);
     memcpy(layers + i * KEY_LAYER_BYTES, layer, KEY_LAYER_BYTES);
     writer->layer_count++;
 }
@@ -419,7 +426,8 @@ static void note_entry(struct table_writer *writer, helios_slice key, uint64_t t
 
 /* ---- adding ---- */
 
-static helios_status add_large(struct table_writer *writer, helios_slice value, unsigned char encoded[HANDLE_SIZE])
+static helios_status add_large(struct table_writer *writer, helios_slice value,
+                               unsigned char encoded[HANDLE_SIZE])
 {
     struct block_handle handle;
     helios_status status = emit(writer, value, BLOCK_VALUE, &handle);
@@ -527,8 +535,8 @@ uint64_t table_writer_size(const struct table_writer *writer)
 {
     return position(writer) + block_builder_estimate(writer->data.builder) +
            block_builder_estimate(writer->history.builder) + index_builder_bytes(&writer->data.index) +
-           index_builder_bytes(&writer->history.index) + (writer->filter ? filter_builder_estimate(writer->filter) : 0) +
-           writer->rangedels.size + TAIL_BYTES;
+           index_builder_bytes(&writer->history.index) +
+           (writer->filter ? filter_builder_estimate(writer->filter) : 0) + writer->rangedels.size + TAIL_BYTES;
 }
 
 uint64_t table_writer_entries(const struct table_writer *writer)
@@ -648,7 +656,8 @@ static void summarize(struct table_writer *writer, struct table_summary *summary
     }
 }
 
-static helios_status emit_properties(struct table_writer *writer, struct table_summary *summary, struct block_handle *handle)
+static helios_status emit_properties(struct table_writer *writer, struct table_summary *summary,
+                                     struct block_handle *handle)
 {
     helios_buf image = {0};
     helios_status status;
@@ -669,7 +678,8 @@ static helios_status emit_footer(struct table_writer *writer, const struct table
     return buf_append(&writer->out, bytes, sizeof(bytes));
 }
 
-static helios_status write_tail(struct table_writer *writer, struct index_builder *top, struct table_summary *summary)
+static helios_status write_tail(struct table_writer *writer, struct index_builder *top,
+                                struct table_summary *summary)
 {
     struct table_footer footer = {0};
     helios_status status = finish_stream(writer, &writer->data);

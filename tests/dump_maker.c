@@ -12,8 +12,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STEPS = 2400, KEYS = 600, POINT_EVERY = 200, POINTS_MAX = STEPS / POINT_EVERY, LARGE_BYTES = 300 * 1024,
-       LARGE_COMMIT = 1500, LONG_KEY = 5000 };
+enum {
+    STEPS = 2400,
+    KEYS = 600,
+    POINT_EVERY = 200,
+    POINTS_MAX = STEPS / POINT_EVERY,
+    LARGE_BYTES = 300 * 1024,
+    LARGE_COMMIT = 1500,
+    LONG_KEY = 5000
+};
 
 static struct random rng;
 static char key_bytes[LONG_KEY + 32];
@@ -41,9 +48,14 @@ static helios_slice some_value(size_t size)
     return slice_make(value_bytes, size);
 }
 
-static helios_slice small_value(void) { return some_value((size_t)random_below(&rng, 120)); }
+static helios_slice small_value(void)
+{
+    return some_value((size_t)random_below(&rng, 120));
+}
 
-struct range { char from[16], to[16]; };
+struct range {
+    char from[16], to[16];
+};
 
 static struct range some_range(void)
 {

@@ -11,8 +11,8 @@
 char fault_where[512];
 static const struct world *fault_world; /* under judgement */
 
-const char *const damage_names[IO_DAMAGE_COUNT] = {"drop-all",  "keep-all",   "sectors", "prefix", "suffix",
-                                                   "data-only", "names-only", "garbage"};
+const char *const damage_names[IO_DAMAGE_COUNT] = {"drop-all", "keep-all",  "sectors",    "prefix",
+                                                   "suffix",   "data-only", "names-only", "garbage"};
 
 static void world_print(const struct world *w)
 {
@@ -191,8 +191,8 @@ static void commit_add(struct world *w, struct world_commit *commit, helios_batc
     commit->op_count++;
 }
 
-static void commit_end(struct world *w, struct world_commit *commit, helios_batch *batch, helios_durability durability,
-                       bool ingested)
+static void commit_end(struct world *w, struct world_commit *commit, helios_batch *batch,
+                       helios_durability durability, bool ingested)
 {
     helios_write_options options = HELIOS_WRITE_OPTIONS_INIT;
     helios_status status;
@@ -280,7 +280,8 @@ static void expect(struct check *c, uint32_t count)
         for (uint32_t o = commit->op_first; commit->present && o < commit->op_first + commit->op_count; o++) {
             const struct world_op *op = &w->ops[o];
 
-            for (unsigned k = op->key; k < (op->kind == OP_RANGE ? op->to : op->key + 1u) && k < WORLD_KEYS; k++) {
+            for (unsigned k = op->key; k < (op->kind == OP_RANGE ? op->to : op->key + 1u) && k < WORLD_KEYS;
+                 k++) {
                 c->by_op[k] = op->kind == OP_PUT ? (int)o : -1;
                 c->by_commit[k] = (int)i;
             }
@@ -296,8 +297,8 @@ static void check_found(struct check *c, unsigned key, helios_slice found, const
     CHECK(op >= 0, "key k%03u is there (%s, %zu bytes) and should not be", key, how, found.size);
     wanted = value_of((unsigned)c->by_commit[key], (unsigned)op, c->w->ops[op].size);
     CHECK(found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0,
-          "key k%03u: wrong value by %s (%zu bytes, wanted %zu of commit %d)", key, how, found.size, wanted.size,
-          c->by_commit[key]);
+          "key k%03u: wrong value by %s (%zu bytes, wanted %zu of commit %d)", key, how, found.size,
+          wanted.size, c->by_commit[key]);
 }
 
 /* Which markers a scan finds. False: it met damage. */
@@ -338,11 +339,13 @@ static void check_present(const struct world *w)
 
         if (commit->present || commit->lost)
             continue;
-        CHECK(!commit->durable, "commit %u (number %" PRIu64 "%s) was durable and is lost; the last present is %d",
-              i, commit->seq, commit->logged ? "" : ", unlogged", (int)last);
-        CHECK(!commit->acknowledged || !commit->logged || i > last, "commit %u is missing, %d is there", i, (int)last);
-        CHECK(!commit->acknowledged || (int64_t)i > last_unlogged, "commit %u is missing, the unlogged %d is there", i,
-              (int)last_unlogged);
+        CHECK(!commit->durable,
+              "commit %u (number %" PRIu64 "%s) was durable and is lost; the last present is %d", i,
+              commit->seq, commit->logged ? "" : ", unlogged", (int)last);
+        CHECK(!commit->acknowledged || !commit->logged || i > last, "commit %u is missing, %d is there", i,
+              (int)last);
+        CHECK(!commit->acknowledged || (int64_t)i > last_unlogged,
+              "commit %u is missing, the unlogged %d is there", i, (int)last_unlogged);
     }
 }
 
@@ -482,7 +485,10 @@ void world_check_copy(struct world *w, const char *path, uint32_t commits)
 
 /* ---- file systems ---- */
 
-struct cloning { struct io_fs *from, *to; const char *path; };
+struct cloning {
+    struct io_fs *from, *to;
+    const char *path;
+};
 
 static void clone_file(const struct cloning *c, const char *path, uint64_t size)
 {
@@ -544,8 +550,9 @@ void world_cut(struct world *w, enum io_damage damage, uint64_t seed)
 
 static helios_durability draw_durability(struct world *w)
 {
-    static const helios_durability all[] = {HELIOS_DURABILITY_NONE,  HELIOS_DURABILITY_ASYNC, HELIOS_DURABILITY_ASYNC,
-                                            HELIOS_DURABILITY_GROUP, HELIOS_DURABILITY_SYNC};
+    static const helios_durability all[] = {HELIOS_DURABILITY_NONE, HELIOS_DURABILITY_ASYNC,
+                                            HELIOS_DURABILITY_ASYNC, HELIOS_DURABILITY_GROUP,
+                                            HELIOS_DURABILITY_SYNC};
 
     return all[random_below(&w->rng, 5)];
 }
@@ -738,8 +745,8 @@ static void run_reopen(struct world *w)
 /* A manifest whose end is in doubt is followed by a new one. */
 static void run_manifest(struct world *w)
 {
-    const struct io_fault fault = {.fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO,
-                                   .path_contains = "MANIFEST"};
+    const struct io_fault fault = {
+        .fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO, .path_contains = "MANIFEST"};
 
     world_open(w);
     commits(w, 4, 0, 4, SIZE_SMALL);

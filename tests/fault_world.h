@@ -16,7 +16,10 @@
 enum { WORLD_KEYS = 96, WORLD_COMMITS = 3000, WORLD_OPS = 12000 };
 
 enum op_kind { OP_PUT, OP_DELETE, OP_RANGE };
-struct world_op { unsigned char kind, key, to; uint32_t size; };
+struct world_op {
+    unsigned char kind, key, to;
+    uint32_t size;
+};
 
 struct world_commit {
     helios_seq seq; /* 0: not known */
@@ -62,7 +65,7 @@ void world_init(struct world *, struct io_fs *, const char *path, uint64_t seed)
 bool world_open(struct world *);
 /* After a crash: opens, which must not fail, and judges what is there. */
 void world_reopen(struct world *);
-void world_close(struct world *); /* a failure is kept in `failed` */
+void world_close(struct world *);       /* a failure is kept in `failed` */
 bool world_going(const struct world *); /* open, and no reason to stop */
 
 enum { SIZE_SMALL = 100, SIZE_PAGE = 4000, SIZE_INGEST = 100000, SIZE_LARGE = 300000 };

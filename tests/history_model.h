@@ -10,8 +10,8 @@
 #include <stdlib.h>
 
 struct history_version {
-    helios_seq seq;   /* of the commit */
-    uint64_t value;   /* its number */
+    helios_seq seq; /* of the commit */
+    uint64_t value; /* its number */
     uint32_t size;
     bool deleted;
 };
@@ -26,8 +26,8 @@ struct history_key {
 struct history {
     struct history_key *keys; /* ascending */
     size_t count;
-    helios_seq latest;        /* number of the last commit */
-    uint64_t values;          /* numbers handed out */
+    helios_seq latest; /* number of the last commit */
+    uint64_t values;   /* numbers handed out */
 };
 
 static inline helios_slice history_slice(const struct history_key *key)
@@ -201,7 +201,8 @@ static inline bool value_matches(const struct history_version *v, helios_slice v
     if (value.size != v->size)
         return false;
     for (size_t i = 0; i < value.size; i++)
-        if (bytes[i] != (i % 16 < 8 ? (unsigned char)(word >> (i % 8 * 8)) : (unsigned char)(v->value + i / 64)))
+        if (bytes[i] !=
+            (i % 16 < 8 ? (unsigned char)(word >> (i % 8 * 8)) : (unsigned char)(v->value + i / 64)))
             return false;
     return true;
 }

@@ -154,8 +154,9 @@ static inline void view_make(const struct model *m, helios_seq read_point, struc
     for (size_t i = 0; i < m->count; i++) {
         const struct model_entry *e = &m->entries[i];
 
-        if (!view->all && (tag_seq(e->tag) > read_point ||
-                           (view->count && slice_equal(model_key(view->entries[view->count - 1]), model_key(e)))))
+        if (!view->all &&
+            (tag_seq(e->tag) > read_point ||
+             (view->count && slice_equal(model_key(view->entries[view->count - 1]), model_key(e)))))
             continue;
         view->entries[view->count++] = e;
     }
@@ -165,8 +166,8 @@ static inline size_t view_seek(const struct model_view *view, helios_slice key, 
 {
     size_t i = 0;
 
-    while (i < view->count && key_compare(model_key(view->entries[i]), view->all ? view->entries[i]->tag : 0, key,
-                                          view->all ? tag : 0) < 0)
+    while (i < view->count && key_compare(model_key(view->entries[i]), view->all ? view->entries[i]->tag : 0,
+                                          key, view->all ? tag : 0) < 0)
         i++;
     return i;
 }
@@ -267,8 +268,9 @@ static inline void check_backward(struct cursor *c, const struct model *m, helio
 }
 
 /* Entries [from, to) as a table. */
-static inline void model_write(const struct model *m, size_t from, size_t to, const struct table_writer_options *options,
-                               const struct rangedel *rangedels, size_t rangedel_count, struct table_result *result)
+static inline void model_write(const struct model *m, size_t from, size_t to,
+                               const struct table_writer_options *options, const struct rangedel *rangedels,
+                               size_t rangedel_count, struct table_result *result)
 {
     struct table_writer *writer;
     helios_buf value = {0};

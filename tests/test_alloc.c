@@ -15,7 +15,9 @@
 enum { KEYS = 400, VALUE_BYTES = 100 };
 
 /* What must be there: a counter per key, 0 for absent. */
-struct model { uint64_t value[KEYS]; };
+struct model {
+    uint64_t value[KEYS];
+};
 
 struct test {
     struct io_fs *fs;
@@ -35,11 +37,11 @@ static void die(const struct test *t, int line, helios_status status)
     abort();
 }
 
-#define MUST(t, call)                                   \
-    do {                                                \
-        helios_status must_status = (call);             \
-        if (must_status != HELIOS_OK)                   \
-            die(t, __LINE__, must_status);              \
+#define MUST(t, call)                                                                                          \
+    do {                                                                                                       \
+        helios_status must_status = (call);                                                                    \
+        if (must_status != HELIOS_OK)                                                                          \
+            die(t, __LINE__, must_status);                                                                     \
     } while (0)
 
 /* True: it was done. Any failure but NO_MEMORY is a bug. */
@@ -284,16 +286,14 @@ static void run_upkeep(struct test *t)
 }
 
 /* For ever: all later allocations fail, too; not where a commit waits for memory. */
-static const struct { const char *name; void (*run)(struct test *); bool forever; } scenarios[] = {
-    {"puts", run_puts, true},
-    {"batches", run_batches, false},
-    {"flush", run_flush, true},
-    {"compact", run_compact, true},
-    {"iterators", run_iterators, true},
-    {"multi_get", run_multi_get, true},
-    {"reopen", run_reopen, true},
-    {"checkpoint", run_checkpoint, true},
-    {"upkeep", run_upkeep, true},
+static const struct {
+    const char *name;
+    void (*run)(struct test *);
+    bool forever;
+} scenarios[] = {
+    {"puts", run_puts, true},       {"batches", run_batches, false},      {"flush", run_flush, true},
+    {"compact", run_compact, true}, {"iterators", run_iterators, true},   {"multi_get", run_multi_get, true},
+    {"reopen", run_reopen, true},   {"checkpoint", run_checkpoint, true}, {"upkeep", run_upkeep, true},
 };
 
 /* ---- around them ---- */
@@ -305,9 +305,10 @@ static void check(struct test *t)
         char key[32], wanted[VALUE_BYTES];
         helios_status status = helios_get(t->db, NULL, key_of(i, key), &value);
 
-        if (t->model.value[i] == 0 ? status != HELIOS_NOT_FOUND
-                                   : status != HELIOS_OK || value.size != VALUE_BYTES ||
-                                         memcmp(value.data, value_of(t->model.value[i], wanted).data, VALUE_BYTES) != 0) {
+        if (t->model.value[i] == 0
+                ? status != HELIOS_NOT_FOUND
+                : status != HELIOS_OK || value.size != VALUE_BYTES ||
+                      memcmp(value.data, value_of(t->model.value[i], wanted).data, VALUE_BYTES) != 0) {
             fprintf(stderr, "key %u\n", i);
             die(t, __LINE__, status);
         }

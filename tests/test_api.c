@@ -28,9 +28,12 @@ static void expect_at(int line, helios_status got, helios_status wanted, const c
 
 /* The status, and for a failure a part of its sentence (NULL: any). */
 #define EXPECT(call, wanted, text) expect_at(__LINE__, call, wanted, text)
-#define MUST(call) expect_at(__LINE__, call, HELIOS_OK, NULL)
+#define MUST(call)                 expect_at(__LINE__, call, HELIOS_OK, NULL)
 
-static helios_slice str(const char *text) { return slice_make(text, strlen(text)); }
+static helios_slice str(const char *text)
+{
+    return slice_make(text, strlen(text));
+}
 
 static const char *place(const char *name)
 {
@@ -209,7 +212,8 @@ static void newer_format(void)
 
         snprintf(copy, sizeof(copy), "%s-%zu", path, i);
         snprintf(command, sizeof(command),
-                 "cp -r %s %s && for f in %s/%s; do printf '\\377' | dd of=$f bs=1 seek=8 conv=notrunc 2>/dev/null; done",
+                 "cp -r %s %s && for f in %s/%s; do printf '\\377' | dd of=$f bs=1 seek=8 conv=notrunc "
+                 "2>/dev/null; done",
                  path, copy, copy, files[i]);
         assert(system(command) == 0);
         db = NULL;
@@ -340,8 +344,8 @@ static void file_is_cut(void)
             char copy[300], command[900];
 
             snprintf(copy, sizeof(copy), "%s-%zu%d", path, i, missing);
-            snprintf(command, sizeof(command), "cp -r %s %s && for f in %s/%s; do %s; done", path, copy, copy, files[i],
-                     missing ? "rm $f" : "truncate -s -3 $f");
+            snprintf(command, sizeof(command), "cp -r %s %s && for f in %s/%s; do %s; done", path, copy, copy,
+                     files[i], missing ? "rm $f" : "truncate -s -3 $f");
             assert(system(command) == 0);
             db = NULL;
             if (i == MANIFEST && !missing) { /* a torn last edit is what a killed process leaves */
@@ -501,7 +505,8 @@ static void sync_fails(void)
 {
     helios_options options = small_options();
     helios_write_options synced = HELIOS_WRITE_OPTIONS_INIT;
-    struct io_fault fault = {.fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO, .path_contains = "wal"};
+    struct io_fault fault = {
+        .fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO, .path_contains = "wal"};
     struct io_fs *fs;
     helios_db *db = NULL;
 
@@ -682,9 +687,18 @@ static void nothing_to_do(void)
 
 static void option_structs(void)
 {
-    struct { helios_options known; char later[16]; } larger;
-    struct { helios_read_options known; char later[8]; } read;
-    struct { helios_write_options known; char later[8]; } write;
+    struct {
+        helios_options known;
+        char later[16];
+    } larger;
+    struct {
+        helios_read_options known;
+        char later[8];
+    } read;
+    struct {
+        helios_write_options known;
+        char later[8];
+    } write;
     helios_options options = small_options();
     helios_buf value = {0};
     helios_db *db = NULL;
@@ -754,7 +768,8 @@ static void branches_and_points(void)
     EXPECT(helios_iter_new(db, &read, &it), HELIOS_NOT_FOUND, "branch 7");
     EXPECT(helios_put(db, &write, str("k"), str("v")), HELIOS_NOT_FOUND, "branch 7");
     EXPECT(helios_delete_range(db, &write, str("k"), str("l")), HELIOS_NOT_FOUND, "branch 7");
-    EXPECT(helios_approximate_size(db, 7, (helios_slice){0}, (helios_slice){0}, &bytes), HELIOS_NOT_FOUND, "branch 7");
+    EXPECT(helios_approximate_size(db, 7, (helios_slice){0}, (helios_slice){0}, &bytes), HELIOS_NOT_FOUND,
+           "branch 7");
     read.branch = 0;
     read.at = 6;
     EXPECT(helios_get(db, &read, str("k"), &value), HELIOS_INVALID, "6");
@@ -824,10 +839,26 @@ static void in_memory_touches_no_file(void)
 
 static void statistics(void)
 {
-    static const char *const names[] = {
-        "disk.bytes", "memory.bytes", "memtable.bytes", "cache.bytes", "cache.hits", "cache.misses", "files", "files.l0",
-        "keys.estimate", "user.bytes", "log.bytes", "flush.bytes", "compaction.read.bytes", "compaction.written.bytes",
-        "stall.micros", "snapshots", "iterators", "transactions", "pins", "feed.bytes"};
+    static const char *const names[] = {"disk.bytes",
+                                        "memory.bytes",
+                                        "memtable.bytes",
+                                        "cache.bytes",
+                                        "cache.hits",
+                                        "cache.misses",
+                                        "files",
+                                        "files.l0",
+                                        "keys.estimate",
+                                        "user.bytes",
+                                        "log.bytes",
+                                        "flush.bytes",
+                                        "compaction.read.bytes",
+                                        "compaction.written.bytes",
+                                        "stall.micros",
+                                        "snapshots",
+                                        "iterators",
+                                        "transactions",
+                                        "pins",
+                                        "feed.bytes"};
     helios_db *db = open_at(place("statistics"));
     uint64_t value = 42;
     char *json = NULL;
@@ -866,8 +897,8 @@ static void checkpoints(void)
     EXPECT(helios_checkpoint(db, place("missing/deep")), HELIOS_NOT_FOUND, "missing/deep");
     other = open_at(copy);
     if (helios_latest(other) != helios_latest(db))
-        fprintf(stderr, "the copy's last commit is %" PRIu64 ", the original's %" PRIu64 "\n", helios_latest(other),
-                helios_latest(db));
+        fprintf(stderr, "the copy's last commit is %" PRIu64 ", the original's %" PRIu64 "\n",
+                helios_latest(other), helios_latest(db));
     assert(helios_latest(other) == helios_latest(db));
     check_filled(other, 0, 4100, 100);
     MUST(helios_delete_range(other, NULL, str("key"), str("kez")));
@@ -933,7 +964,10 @@ static void few_descriptors(void)
     assert(setrlimit(RLIMIT_NOFILE, &old) == 0);
 }
 
-static const struct { const char *name; void (*run)(void); } cases[] = {
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
     {"missing directory", missing_directory},
     {"path is a file", path_is_a_file},
     {"directory with other files", directory_with_other_files},

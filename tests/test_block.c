@@ -11,13 +11,29 @@
 
 enum { ENTRIES_MAX = 400, SALT = 77, OFFSET = 4096 };
 
-struct entry { char key[64]; size_t key_size; helios_seq seq; uint8_t kind; char value[256]; size_t value_size; };
+struct entry {
+    char key[64];
+    size_t key_size;
+    helios_seq seq;
+    uint8_t kind;
+    char value[256];
+    size_t value_size;
+};
 static struct entry entries[ENTRIES_MAX];
 static uint32_t entry_count;
 
-static helios_slice key_of(const struct entry *e) { return slice_make(e->key, e->key_size); }
-static helios_slice value_of(const struct entry *e) { return slice_make(e->value, e->value_size); }
-static uint64_t tag_of(const struct entry *e) { return tag_make(e->seq, e->kind & BLOCK_KIND_MASK); }
+static helios_slice key_of(const struct entry *e)
+{
+    return slice_make(e->key, e->key_size);
+}
+static helios_slice value_of(const struct entry *e)
+{
+    return slice_make(e->value, e->value_size);
+}
+static uint64_t tag_of(const struct entry *e)
+{
+    return tag_make(e->seq, e->kind & BLOCK_KIND_MASK);
+}
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -55,7 +71,8 @@ static void make_entries(struct random *r, bool versions)
     for (uint32_t i = 0; i < entry_count; i++) {
         struct entry *last = kept ? &entries[kept - 1] : NULL;
 
-        if (last && slice_equal(key_of(last), key_of(&entries[i])) && (!versions || last->seq == entries[i].seq))
+        if (last && slice_equal(key_of(last), key_of(&entries[i])) &&
+            (!versions || last->seq == entries[i].seq))
             continue;
         entries[kept++] = entries[i];
     }
@@ -69,10 +86,13 @@ static helios_slice build(struct block_builder *builder)
     block_builder_reset(builder);
     for (uint32_t i = 0; i < entry_count; i++) {
         struct entry *e = &entries[i];
-        size_t before = block_builder_estimate(builder), cost = block_builder_cost(builder, key_of(e), e->value_size);
+        size_t before = block_builder_estimate(builder),
+               cost = block_builder_cost(builder, key_of(e), e->value_size);
 
-        assert(block_builder_add(builder, key_of(e), e->seq, e->kind, value_of(e), hash_key(key_of(e))) == HELIOS_OK);
-        assert(i == 0 || before + cost + 8 * block_builder_count(builder) + 64 * i >= block_builder_estimate(builder));
+        assert(block_builder_add(builder, key_of(e), e->seq, e->kind, value_of(e), hash_key(key_of(e))) ==
+               HELIOS_OK);
+        assert(i == 0 ||
+               before + cost + 8 * block_builder_count(builder) + 64 * i >= block_builder_estimate(builder));
     }
     assert(block_builder_count(builder) == entry_count);
     assert(slice_equal(block_builder_last_key(builder), key_of(&entries[entry_count - 1])));
@@ -240,7 +260,12 @@ static void test_damage(bool versions)
 /* One field of a good image is changed; all must be refused. */
 static void test_refusals(void)
 {
-    static const struct { const char *name; size_t at; int size; uint64_t value; } cases[] = {
+    static const struct {
+        const char *name;
+        size_t at;
+        int size;
+        uint64_t value;
+    } cases[] = {
         {"no entries", BLOCK_COUNT, 4, 0},
         {"too many entries", BLOCK_COUNT, 4, 7},
         {"count beyond reason", BLOCK_COUNT, 4, UINT32_MAX},
@@ -332,7 +357,8 @@ static void test_extremes(void)
     assert(block_find(&b, empty, hash_key(empty)) == 0);
     block_builder_reset(builder);
     assert(block_builder_add(builder, empty, SEQ_MAX, KIND_VALUE, empty, hash_key(empty)) == HELIOS_OK);
-    assert(block_builder_add(builder, key, 1, KIND_VALUE, slice_make(big_value, sizeof(big_value)), hash_key(key)) == HELIOS_OK);
+    assert(block_builder_add(builder, key, 1, KIND_VALUE, slice_make(big_value, sizeof(big_value)),
+                             hash_key(key)) == HELIOS_OK);
     assert(block_builder_finish(builder, &image) == HELIOS_OK);
     assert(block_open(image.data, image.size, false, "t", 0, &b) == HELIOS_OK);
     assert(b.offset_width == 4 && b.seq_width == 7);
@@ -360,7 +386,8 @@ static void check_sealed(helios_compression compression, helios_slice image)
         assert(block_seal_append(&compressor, image, BLOCK_DATA, SALT, OFFSET, &out, &handle) == HELIOS_OK);
         assert(slice_equal(slice_make(out.data + 6, out.size - 6), buf_slice(&sealed)));
     }
-    assert(handle.offset == OFFSET && handle.size == image.size && handle.stored + BLOCK_TRAILER_SIZE == sealed.size);
+    assert(handle.offset == OFFSET && handle.size == image.size &&
+           handle.stored + BLOCK_TRAILER_SIZE == sealed.size);
     assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, "t", &found) == HELIOS_OK);
     assert(found == compression || handle.stored == handle.size);
     assert(block_expand(sealed.data, &handle, found, "t", back) == HELIOS_OK);
@@ -422,7 +449,12 @@ static void test_expanding_nonsense(struct random *r)
 
 static void test_handles(void)
 {
-    static const struct { const char *name; struct block_handle handle; enum block_type type; bool good; } cases[] = {
+    static const struct {
+        const char *name;
+        struct block_handle handle;
+        enum block_type type;
+        bool good;
+    } cases[] = {
         {"good", {64, 100, 100}, BLOCK_DATA, true},
         {"ends where the file does", {884, 100, 100}, BLOCK_DATA, true},
         {"one byte beyond", {885, 100, 100}, BLOCK_DATA, false},

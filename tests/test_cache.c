@@ -39,7 +39,8 @@ static void fill_block(struct block_builder *builder, int i)
     block_builder_reset(builder);
     for (uint32_t k = 0; k < ENTRIES; k++) {
         put_u32_be(key + 5, k);
-        must(block_builder_add(builder, slice_make(key, 9), 5, KIND_VALUE, slice_make(value, sizeof(value)), k));
+        must(
+            block_builder_add(builder, slice_make(key, 9), 5, KIND_VALUE, slice_make(value, sizeof(value)), k));
     }
 }
 
@@ -59,7 +60,8 @@ static void fixture_make(struct fixture *f, struct io_fs *fs, uint64_t budget)
         must(block_builder_finish(builder, &image));
         must(block_seal(image, BLOCK_DATA, HELIOS_COMPRESSION_NONE, 0, SALT, offset, &sealed));
         must(io_write(f->file, offset, sealed.data, sealed.size));
-        f->handles[i] = (struct block_handle){offset, (uint32_t)(sealed.size - BLOCK_TRAILER_SIZE), (uint32_t)image.size};
+        f->handles[i] =
+            (struct block_handle){offset, (uint32_t)(sealed.size - BLOCK_TRAILER_SIZE), (uint32_t)image.size};
         offset += sealed.size;
     }
     f->size = offset;

@@ -11,7 +11,13 @@
 
 enum { KEYS = 40, BRANCHES = 2, SEQ_LAST = 60, ENTRIES_MAX = 2000, RANGES_MAX = 64, KEY_SIZE = 8 };
 
-struct entry { unsigned char key[KEY_SIZE]; uint64_t tag; char value[40]; size_t size; bool large; };
+struct entry {
+    unsigned char key[KEY_SIZE];
+    uint64_t tag;
+    char value[40];
+    size_t size;
+    bool large;
+};
 
 struct world {
     struct random random;
@@ -42,7 +48,13 @@ static int compare_entries(const void *a, const void *b)
 
 /* ---- a cursor over the entries that are inside ---- */
 
-struct array_cursor { struct cursor base; const struct world *world; size_t at; struct error_note note; size_t fail_at; };
+struct array_cursor {
+    struct cursor base;
+    const struct world *world;
+    size_t at;
+    struct error_note note;
+    size_t fail_at;
+};
 
 static void array_show(struct array_cursor *c)
 {
@@ -102,7 +114,10 @@ static helios_status array_load(struct cursor *base)
 }
 
 static const struct cursor_ops array_ops = {
-    .first = array_first, .seek = array_seek, .next = array_next, .load = array_load,
+    .first = array_first,
+    .seek = array_seek,
+    .next = array_next,
+    .load = array_load,
 };
 
 static struct array_cursor array_cursor(const struct world *world)
@@ -135,9 +150,10 @@ static void draw_commit(struct world *w, helios_seq seq)
         touched[branch][key] = true;
         make_key(e->key, branch, key);
         e->tag = tag_make(seq, random_below(&w->random, 3) ? KIND_VALUE : KIND_TOMBSTONE);
-        e->size = tag_kind(e->tag) == KIND_VALUE
-                      ? (size_t)snprintf(e->value, sizeof(e->value), "value of %d/%d at %d", branch, key, (int)seq)
-                      : 0;
+        e->size =
+            tag_kind(e->tag) == KIND_VALUE
+                ? (size_t)snprintf(e->value, sizeof(e->value), "value of %d/%d at %d", branch, key, (int)seq)
+                : 0;
         e->large = random_below(&w->random, 10) == 0 && e->size;
         w->entry_count++;
     }
@@ -191,8 +207,8 @@ static void see_range(helios_seq seq, helios_seq point, uint64_t *best, helios_s
 }
 
 /* What of the history is in (low, high]. */
-static void see_history(const struct world *w, helios_slice key, helios_seq low, helios_seq high, helios_seq point,
-                        uint64_t *best, helios_slice *seen)
+static void see_history(const struct world *w, helios_slice key, helios_seq low, helios_seq high,
+                        helios_seq point, uint64_t *best, helios_slice *seen)
 {
     for (size_t i = 0; i < w->entry_count; i++) {
         const struct entry *e = &w->entries[i];
@@ -324,8 +340,13 @@ static void run_init(struct run *run, struct world *w, struct table_home *home)
         .cursor = array_cursor(w),
     };
     run->rules = (struct garbage_rules){
-        .collect = true, .horizon = w->horizon, .branches = &run->root, .count = 1, .may_hold_older = older_outside,
-        .may_hold_older_arg = w, .others = {.pins = w->pins, .count = w->pin_count},
+        .collect = true,
+        .horizon = w->horizon,
+        .branches = &run->root,
+        .count = 1,
+        .may_hold_older = older_outside,
+        .may_hold_older_arg = w,
+        .others = {.pins = w->pins, .count = w->pin_count},
     };
     for (size_t i = 0; i < w->range_count; i++) {
         if (w->ranges[i].seq > w->outside)
@@ -335,8 +356,14 @@ static void run_init(struct run *run, struct world *w, struct table_home *home)
         assert(rangedel_build(inside, count, &run->ranges) == HELIOS_OK);
     run->cursor.base.error = &run->cursor.note;
     run->job = (struct compact_job){
-        .input = &run->cursor.base, .rangedels = run->ranges, .rules = &run->rules, .home = home,
-        .next_number = next_number, .next_number_arg = &run->number, .writer = &run->writer, .target_bytes = 1500,
+        .input = &run->cursor.base,
+        .rangedels = run->ranges,
+        .rules = &run->rules,
+        .home = home,
+        .next_number = next_number,
+        .next_number_arg = &run->number,
+        .writer = &run->writer,
+        .target_bytes = 1500,
     };
 }
 
@@ -450,7 +477,8 @@ static void test_failures(uint64_t seed)
     for (int kind = 0; kind < 2; kind++) {
         for (uint64_t n = 1;; n++) {
             struct io_fault fault = {
-                .fail_at = n, .error_number = 5,
+                .fail_at = n,
+                .error_number = 5,
                 .mask = 1u << IO_CALL_OPEN | 1u << IO_CALL_WRITE | 1u << IO_CALL_SYNC,
             };
             struct compact_result result = {0};
@@ -470,7 +498,8 @@ static void test_failures(uint64_t seed)
                 assert(n > 3);
                 break;
             }
-            assert(status == (kind == 0 ? HELIOS_IO : HELIOS_NO_MEMORY) && helios_last_error()[0] && !result.tables);
+            assert(status == (kind == 0 ? HELIOS_IO : HELIOS_NO_MEMORY) && helios_last_error()[0] &&
+                   !result.tables);
             check_no_file(fs, run.number);
         }
     }

@@ -26,15 +26,17 @@
 enum {
     THREADS = 4,
     KILLS_DEFAULT = 110,
-    LIFE_MIN_MS = 20, LIFE_MAX_MS = 300,
-    OPEN_EVERY = 6, LIFE_OPEN_MS = 10, /* now and then it dies while it opens */
-    KEYS = 40,           /* of each thread */
+    LIFE_MIN_MS = 20,
+    LIFE_MAX_MS = 300,
+    OPEN_EVERY = 6,
+    LIFE_OPEN_MS = 10, /* now and then it dies while it opens */
+    KEYS = 40,         /* of each thread */
     OPS_MAX = 6,
     VALUE_MAX = 2000,
-    INGEST_EVERY = 701,  /* commits */
+    INGEST_EVERY = 701, /* commits */
     INGEST_VALUE = 60000,
-    SWEEP_EVERY = 97,    /* a range delete */
-    MARKERS_KEPT = 64,   /* older ones are deleted by a range on the way */
+    SWEEP_EVERY = 97,  /* a range delete */
+    MARKERS_KEPT = 64, /* older ones are deleted by a range on the way */
 };
 
 /* Seen by both processes. Written before a commit begins and after it was acknowledged. */
@@ -44,7 +46,10 @@ struct shared {
 };
 
 /* What one thread's keys should hold. */
-struct model { uint64_t done; uint64_t written[KEYS]; /* by which commit; 0: nothing */ };
+struct model {
+    uint64_t done;
+    uint64_t written[KEYS]; /* by which commit; 0: nothing */
+};
 
 static uint64_t seed = 1;
 static struct shared *shared;
@@ -73,11 +78,17 @@ static helios_slice text(char *out, const char *format, int thread, uint64_t num
     return (helios_slice){out, (size_t)sprintf(out, format, thread, number)};
 }
 
-static const char counter_format[] = "%d/counter", marker_format[] = "%d/m%012" PRIu64, key_format[] = "%d/k%02" PRIu64;
+static const char counter_format[] = "%d/counter", marker_format[] = "%d/m%012" PRIu64,
+                  key_format[] = "%d/k%02" PRIu64;
 
 /* ---- commits ---- */
 
-struct planned { unsigned count, keys[OPS_MAX]; bool deletes[OPS_MAX]; uint32_t size; bool ingest, sweep, marker_sweep; };
+struct planned {
+    unsigned count, keys[OPS_MAX];
+    bool deletes[OPS_MAX];
+    uint32_t size;
+    bool ingest, sweep, marker_sweep;
+};
 
 static struct planned plan(int thread, uint64_t number)
 {
@@ -108,7 +119,10 @@ static helios_slice value_of(int thread, uint64_t number, uint64_t key, uint32_t
     return (helios_slice){out, size};
 }
 
-static uint32_t value_size(const struct planned *p) { return p->ingest ? INGEST_VALUE : p->size; }
+static uint32_t value_size(const struct planned *p)
+{
+    return p->ingest ? INGEST_VALUE : p->size;
+}
 
 /* In the order of the batch: sweeps first. An ingest writes every key. */
 static void model_commit(struct model *m, int thread)
@@ -134,12 +148,14 @@ static void fill(helios_batch *batch, int thread, uint64_t number)
         helios_batch_delete_range(batch, text(key, marker_format, thread, 0),
                                   text(to, marker_format, thread, number - MARKERS_KEPT));
     if (p.sweep)
-        helios_batch_delete_range(batch, text(key, key_format, thread, KEYS / 4), text(to, key_format, thread, KEYS / 2));
+        helios_batch_delete_range(batch, text(key, key_format, thread, KEYS / 4),
+                                  text(to, key_format, thread, KEYS / 2));
     helios_batch_put(batch, text(key, counter_format, thread, 0),
                      (helios_slice){digits, (size_t)sprintf(digits, "%" PRIu64, number)});
     helios_batch_put(batch, text(key, marker_format, thread, number), (helios_slice){"here", 4});
     for (unsigned k = 0; k < KEYS && p.ingest; k++)
-        helios_batch_put(batch, text(key, key_format, thread, k), value_of(thread, number, k, INGEST_VALUE, value));
+        helios_batch_put(batch, text(key, key_format, thread, k),
+                         value_of(thread, number, k, INGEST_VALUE, value));
     for (unsigned i = 0; i < p.count && !p.ingest; i++) {
         if (p.deletes[i])
             helios_batch_delete(batch, text(key, key_format, thread, p.keys[i]));
@@ -151,7 +167,11 @@ static void fill(helios_batch *batch, int thread, uint64_t number)
 
 /* ---- the child ---- */
 
-struct writer { helios_db *db; int thread; uint64_t next; };
+struct writer {
+    helios_db *db;
+    int thread;
+    uint64_t next;
+};
 
 static void *write_forever(void *arg)
 {
@@ -161,8 +181,9 @@ static void *write_forever(void *arg)
 
     for (uint64_t number = w->next;; number++) {
         fill(batch, w->thread, number);
-        options.durability = number % 50 == 0 ? HELIOS_DURABILITY_SYNC
-                             : number % 7 == 0 ? HELIOS_DURABILITY_GROUP : HELIOS_DURABILITY_ASYNC;
+        options.durability = number % 50 == 0  ? HELIOS_DURABILITY_SYNC
+                             : number % 7 == 0 ? HELIOS_DURABILITY_GROUP
+                                               : HELIOS_DURABILITY_ASYNC;
         atomic_store(&shared->begun[w->thread], number);
         MUST(helios_write(w->db, &options, batch, NULL));
         atomic_store(&shared->acknowledged[w->thread], number);
@@ -217,7 +238,8 @@ static uint64_t read_counter(helios_db *db, int thread, helios_buf *buf)
 
 static void check_markers(helios_db *db, int thread, uint64_t done, helios_buf *buf)
 {
-    uint64_t swept = done / MARKERS_KEPT * MARKERS_KEPT, first = swept > MARKERS_KEPT ? swept - MARKERS_KEPT : 1;
+    uint64_t swept = done / MARKERS_KEPT * MARKERS_KEPT,
+             first = swept > MARKERS_KEPT ? swept - MARKERS_KEPT : 1;
     char key[64];
 
     for (uint64_t number = first; number <= done; number++)
@@ -320,8 +342,9 @@ int main(int argc, char **argv)
     assert(shared != MAP_FAILED);
     random_seed(&rng, seed);
     for (round_now = 0; round_now < kills; round_now++) {
-        live_and_die(path, round_now % OPEN_EVERY == 0 ? random_below(&rng, LIFE_OPEN_MS)
-                                                       : LIFE_MIN_MS + random_below(&rng, LIFE_MAX_MS - LIFE_MIN_MS));
+        live_and_die(path, round_now % OPEN_EVERY == 0
+                               ? random_below(&rng, LIFE_OPEN_MS)
+                               : LIFE_MIN_MS + random_below(&rng, LIFE_MAX_MS - LIFE_MIN_MS));
         in_open += !atomic_load(&shared->opened);
         judge(path);
     }

@@ -17,8 +17,8 @@ enum { RUNS_DEFAULT = 24 };
 static uint64_t seed = 1, runs_max = RUNS_DEFAULT;
 
 static const uint32_t all_calls = 0;
-static const uint32_t space_calls = 1u << IO_CALL_WRITE | 1u << IO_CALL_RESIZE | 1u << IO_CALL_OPEN | 1u << IO_CALL_RENAME |
-                                    1u << IO_CALL_MAKE_DIRECTORY | 1u << IO_CALL_LINK;
+static const uint32_t space_calls = 1u << IO_CALL_WRITE | 1u << IO_CALL_RESIZE | 1u << IO_CALL_OPEN |
+                                    1u << IO_CALL_RENAME | 1u << IO_CALL_MAKE_DIRECTORY | 1u << IO_CALL_LINK;
 static const uint32_t sync_calls = 1u << IO_CALL_SYNC | 1u << IO_CALL_SYNC_DIRECTORY;
 
 static const struct kind {
@@ -68,14 +68,17 @@ static void clear_half_made(struct world *w)
 
 static void run_fault(const struct scenario *s, const struct world *image, const struct kind *kind, uint64_t n)
 {
-    const struct io_fault fault = {.fail_at = n, .forever = kind->forever, .mask = kind->mask,
-                                   .error_number = kind->error_number, .sync_drops_pages = kind->drops_pages};
+    const struct io_fault fault = {.fail_at = n,
+                                   .forever = kind->forever,
+                                   .mask = kind->mask,
+                                   .error_number = kind->error_number,
+                                   .sync_drops_pages = kind->drops_pages};
     struct world *w = malloc(sizeof(*w));
 
     memcpy(w, image, sizeof(*w));
     w->fs = world_clone(image->fs, seed + n);
-    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", scenario %s, %s at call %" PRIu64, seed, s->name,
-             kind->name, n);
+    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", scenario %s, %s at call %" PRIu64, seed,
+             s->name, kind->name, n);
     io_faulty_plan(w->fs, &fault);
     s->run(w);
     io_faulty_plan(w->fs, NULL);
@@ -147,14 +150,18 @@ static struct world *world_new(uint64_t memtable_bytes)
     return w;
 }
 
-static helios_slice text(const char *string) { return slice_make(string, strlen(string)); }
+static helios_slice text(const char *string)
+{
+    return slice_make(string, strlen(string));
+}
 
 static helios_status put(struct world *w, const char *key, const char *value, helios_durability durability)
 {
     helios_write_options options = HELIOS_WRITE_OPTIONS_INIT;
 
     options.durability = durability;
-    return value ? helios_put(w->db, &options, text(key), text(value)) : helios_delete(w->db, &options, text(key));
+    return value ? helios_put(w->db, &options, text(key), text(value))
+                 : helios_delete(w->db, &options, text(key));
 }
 
 static void check_is(struct world *w, const char *key, const char *value)
@@ -209,8 +216,11 @@ static void full_disk(void)
 /* The commit is not acknowledged, nothing is written any more, and an open starts from what is on the disk. */
 static void failed_fsync(void)
 {
-    const struct io_fault fault = {.fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO,
-                                   .path_contains = ".wal", .sync_drops_pages = true};
+    const struct io_fault fault = {.fail_at = 1,
+                                   .mask = 1u << IO_CALL_SYNC,
+                                   .error_number = EIO,
+                                   .path_contains = ".wal",
+                                   .sync_drops_pages = true};
     struct world *w = world_new(256 << 10);
 
     for (int i = 0; i < 10; i++)
@@ -340,7 +350,8 @@ static void w23_durability_switched_at_every_commit(void)
     world_commit(w, HELIOS_DURABILITY_NONE, 2, SIZE_SMALL);
     world_commit(w, HELIOS_DURABILITY_SYNC, 2, SIZE_SMALL);
     /* That a later commit is durable says nothing of an unlogged one. */
-    CHECK(helios_wait_durable(w->db, w->commits[w->commit_count - 2].seq, 0) == HELIOS_TIMEOUT, "an unlogged commit is durable");
+    CHECK(helios_wait_durable(w->db, w->commits[w->commit_count - 2].seq, 0) == HELIOS_TIMEOUT,
+          "an unlogged commit is durable");
     world_note(w, helios_wait_durable(w->db, w->commits[w->commit_count - 1].seq, UINT64_MAX), true);
     world_cut(w, IO_DAMAGE_DROP_ALL, seed);
     world_reopen(w);
@@ -368,7 +379,10 @@ static void w24_single_sync_writer_never_waits_for_the_group(void)
     world_free(w);
 }
 
-static const struct { const char *name; void (*run)(void); } cases[] = {
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
     {"full_disk", full_disk},
     {"failed_fsync", failed_fsync},
     {"k01_numbers_never_reused", k01_numbers_never_reused},

@@ -28,9 +28,13 @@ static void build(double bits, uint64_t keys, helios_buf *image)
     filter_builder_free(builder);
 }
 
-static const struct { double bits; uint64_t keys; double rate_max; } cases[] = {
-    {14, 0, 0}, {14, 1, 0.02}, {14, 1000, 0.006}, {14, 100000, 0.004}, {10, 100000, 0.016}, {5, 50000, 0.15},
-    {1, 10000, 0.75}, {24, 50000, 0.0005}, {0.1, 100, 0.75}, {1000, 100, 0.001},
+static const struct {
+    double bits;
+    uint64_t keys;
+    double rate_max;
+} cases[] = {
+    {14, 0, 0},       {14, 1, 0.02},    {14, 1000, 0.006},   {14, 100000, 0.004}, {10, 100000, 0.016},
+    {5, 50000, 0.15}, {1, 10000, 0.75}, {24, 50000, 0.0005}, {0.1, 100, 0.75},    {1000, 100, 0.001},
 };
 
 static void test_rates(void)

@@ -62,8 +62,14 @@ static helios_status top_file(void *arg, const char *name)
     return strcmp(name, "wal") == 0 || strcmp(name, "sst") == 0 ? HELIOS_OK : remember_path(arg, "/db", name);
 }
 
-static helios_status wal_file(void *arg, const char *name) { return remember_path(arg, "/db/wal", name); }
-static helios_status sst_file(void *arg, const char *name) { return remember_path(arg, "/db/sst", name); }
+static helios_status wal_file(void *arg, const char *name)
+{
+    return remember_path(arg, "/db/wal", name);
+}
+static helios_status sst_file(void *arg, const char *name)
+{
+    return remember_path(arg, "/db/sst", name);
+}
 
 static void list_files(struct image *image)
 {
@@ -141,8 +147,8 @@ static enum judgement look(const struct image *image, struct io_fs *fs, bool rea
         CHECK(status == HELIOS_OK || status == HELIOS_CORRUPT || status == HELIOS_READ_ONLY, "close: %s",
               helios_last_error());
     } else {
-        CHECK(status == HELIOS_CORRUPT || status == HELIOS_UNSUPPORTED, "open: %s: %s", helios_status_name(status),
-              helios_last_error());
+        CHECK(status == HELIOS_CORRUPT || status == HELIOS_UNSUPPORTED, "open: %s: %s",
+              helios_status_name(status), helios_last_error());
         CHECK(strstr(helios_last_error(), "/db"), "no file is named: %s", helios_last_error());
     }
     free(w);
@@ -165,7 +171,11 @@ static enum judgement look_changing(const struct image *image, void (*damage)(st
 
 /* ---- flips ---- */
 
-struct flip { const char *path; uint64_t offset; unsigned char bit; };
+struct flip {
+    const char *path;
+    uint64_t offset;
+    unsigned char bit;
+};
 
 static void flip_apply(struct io_fs *fs, const void *arg)
 {
@@ -187,8 +197,9 @@ static void flip_file(const struct image *image, const char *path)
     for (uint64_t i = 0, offset = seed % step; offset < size; i++, offset += step) {
         struct flip flip = {path, offset, (unsigned char)(1u << ((i + seed) % 8))};
 
-        snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, flip of bit mask %#x at %s:%" PRIu64,
-                 seed, image->name, flip.bit, path, offset);
+        snprintf(fault_where, sizeof(fault_where),
+                 "seed %" PRIu64 ", %s database, flip of bit mask %#x at %s:%" PRIu64, seed, image->name,
+                 flip.bit, path, offset);
         flip_apply(image->fs, &flip);
         look(image, image->fs, true, LOSES_NOTHING);
         flip_apply(image->fs, &flip);
@@ -202,7 +213,11 @@ static void flip_file(const struct image *image, const char *path)
 
 /* ---- whole files ---- */
 
-struct surgery { const char *path, *other; uint64_t size; struct io_fs *from; };
+struct surgery {
+    const char *path, *other;
+    uint64_t size;
+    struct io_fs *from;
+};
 
 static void cut_apply(struct io_fs *fs, const void *arg)
 {
@@ -272,12 +287,13 @@ static void whole_file(const struct image *image, const char *path)
     assert(io_memory_bytes(image->fs, path, &size));
     for (int part = 0; part < 16; part++) {
         s.size = size * (uint64_t)part / 16;
-        snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s cut to %" PRIu64, seed, image->name,
-                 path, s.size);
+        snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s cut to %" PRIu64, seed,
+                 image->name, path, s.size);
         judgement = look_changing(image, cut_apply, &s, LOSES_NOTHING);
         CHECK(judgement == JUDGED_DETECTED || !is_table, "a shorter table went unseen");
     }
-    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s removed", seed, image->name, path);
+    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s removed", seed, image->name,
+             path);
     judgement = look_changing(image, remove_apply, &s, LOSES_NOTHING);
     CHECK(judgement == JUDGED_DETECTED || is_log || is_event_log, "a missing file went unseen");
     for (size_t i = 0; i < image->path_count; i++) {
@@ -292,8 +308,8 @@ static void whole_file(const struct image *image, const char *path)
     s.from = image->older;
     if (!io_memory_bytes(image->older, path, &other))
         return;
-    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s as it was before", seed, image->name,
-             path);
+    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s as it was before", seed,
+             image->name, path);
     /* An older state of the log of a process that died cannot be told from one that died earlier. */
     look_changing(image, older_apply, &s,
                   is_log && strcmp(image->name, "killed") == 0 ? LOSES_DURABLE : LOSES_NOTHING);

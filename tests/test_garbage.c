@@ -72,8 +72,12 @@ static struct history collect(const struct setting *s, bool pessimist)
     struct garbage_branch branch = {7, s->pins, s->pin_count, s->is_root, false};
     bool older = pessimist;
     struct garbage_rules rules = {
-        .collect = true, .horizon = s->horizon, .branches = &branch, .count = 1,
-        .may_hold_older = older_outside, .may_hold_older_arg = &older,
+        .collect = true,
+        .horizon = s->horizon,
+        .branches = &branch,
+        .count = 1,
+        .may_hold_older = older_outside,
+        .may_hold_older_arg = &older,
     };
     struct history out = {0};
     helios_seq deletes[NUMBERS], kept[NUMBERS];
@@ -103,12 +107,9 @@ static struct history collect(const struct setting *s, bool pessimist)
             keep(&out, before, &last);
             keep(&out, tag, &last);
             break;
-        case GARBAGE_KEEP:
-            keep(&out, tag, &last);
-            break;
+        case GARBAGE_KEEP: keep(&out, tag, &last); break;
         case GARBAGE_DROP:
-        case GARBAGE_HOLD:
-            break;
+        case GARBAGE_HOLD: break;
         }
     }
     tag = garbage_key_end(&g, key);
@@ -124,7 +125,10 @@ static void print(const char *name, const struct history *h)
 {
     printf("%s:", name);
     for (int seq = 1; seq <= NUMBERS; seq++) {
-        printf(" %d=%s%s", seq, !h->version[seq] ? "-" : h->tombstone[seq] ? "del" : "put",
+        printf(" %d=%s%s", seq,
+               !h->version[seq]    ? "-"
+               : h->tombstone[seq] ? "del"
+                                   : "put",
                h->range[seq] ? "+range" : "");
     }
     printf("\n");

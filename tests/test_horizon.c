@@ -93,7 +93,8 @@ static void test_reopen(void)
 
         horizon_load(next, i, i, &one, 1);
     }
-    assert(next->count <= HORIZON_SAMPLES && next->samples[(next->first + next->count - 1) % HORIZON_SAMPLES].seq == 5000);
+    assert(next->count <= HORIZON_SAMPLES &&
+           next->samples[(next->first + next->count - 1) % HORIZON_SAMPLES].seq == 5000);
     mem_free(h);
     mem_free(next);
 }

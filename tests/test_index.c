@@ -8,10 +8,17 @@
 #include <stdlib.h>
 
 enum { ENTRIES_MAX = 600 };
-static struct separator { char key[40]; size_t size; uint64_t tag; } separators[ENTRIES_MAX];
+static struct separator {
+    char key[40];
+    size_t size;
+    uint64_t tag;
+} separators[ENTRIES_MAX];
 static uint32_t separator_count;
 
-static helios_slice key_of(const struct separator *s) { return slice_make(s->key, s->size); }
+static helios_slice key_of(const struct separator *s)
+{
+    return slice_make(s->key, s->size);
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -41,7 +48,8 @@ static void make_separators(struct random *r, bool versions)
     for (uint32_t i = 0; i < count; i++) {
         struct separator *last = kept ? &separators[kept - 1] : NULL;
 
-        if (last && slice_equal(key_of(last), key_of(&separators[i])) && (!versions || last->tag == separators[i].tag))
+        if (last && slice_equal(key_of(last), key_of(&separators[i])) &&
+            (!versions || last->tag == separators[i].tag))
             continue;
         separators[kept++] = separators[i];
     }
@@ -50,7 +58,8 @@ static void make_separators(struct random *r, bool versions)
 
 static struct index_entry entry_of(uint32_t i)
 {
-    return (struct index_entry){{64 + 4096 * (uint64_t)i, 4000 - i, 4096}, 1 + i * 7 % 1000, separators[i].tag, 40 + i, i % 40};
+    return (struct index_entry){
+        {64 + 4096 * (uint64_t)i, 4000 - i, 4096}, 1 + i * 7 % 1000, separators[i].tag, 40 + i, i % 40};
 }
 
 static void build(struct index_builder *builder)
@@ -77,7 +86,8 @@ static void check_entry(const struct index *index, uint32_t at, uint32_t i)
     struct index_entry entry = entry_of(i);
     struct block_handle handle = index_handle(index, at);
 
-    assert(handle.offset == entry.handle.offset && handle.stored == entry.handle.stored && handle.size == entry.handle.size);
+    assert(handle.offset == entry.handle.offset && handle.stored == entry.handle.stored &&
+           handle.size == entry.handle.size);
     assert(index_seq_max(index, at) == entry.seq_max);
     assert(index_last_tag(index, at) == entry.last_tag);
     assert(index_entries(index, at) == entry.entries);
@@ -234,7 +244,8 @@ static helios_status build_and_open(void)
     for (int i = 0; i < 100 && status == HELIOS_OK; i++) {
         char key[16];
 
-        status = index_builder_add(&builder, slice_make(key, (size_t)snprintf(key, sizeof(key), "key%04d", i)), &entry);
+        status = index_builder_add(&builder, slice_make(key, (size_t)snprintf(key, sizeof(key), "key%04d", i)),
+                                   &entry);
     }
     if (status == HELIOS_OK)
         status = index_builder_encode(&builder, 0, 100, &image, NULL, NULL);

@@ -23,7 +23,8 @@ static void note_removed(void *arg, uint64_t number)
 static void level_write(struct level *l, const struct model *m, struct random *rng, size_t cut, bool wide)
 {
     char path[64];
-    struct table_writer_options options = {.fs = l->home.fs, .path = path, .block_bytes = 512, .filter_bits_per_key = 14};
+    struct table_writer_options options = {
+        .fs = l->home.fs, .path = path, .block_bytes = 512, .filter_bits_per_key = 14};
     struct table_result result;
 
     for (size_t from = 0, to; from < m->count; from = to) {

@@ -288,8 +288,7 @@ static void test_full(void)
 
     for (;; seq++) {
         put_u64_be(key + KEY_LAYER_BYTES, seq);
-        node =
-            memtable_prepare(m, slice_make(key, sizeof(key)), slice_make(value, sizeof(value)), KIND_VALUE);
+        node = memtable_prepare(m, slice_make(key, sizeof(key)), slice_make(value, sizeof(value)), KIND_VALUE);
         if (!node)
             break;
         memtable_insert(m, node, seq + 1, NULL);
@@ -371,8 +370,7 @@ static void test_prefix(void)
 
     for (int i = 0; i < 2000; i++) {
         size = KEY_LAYER_BYTES + snprintf(key + KEY_LAYER_BYTES, 32, "row:%08d", i * 7919 % 10000 + 10000);
-        put(m, slice_make(key, (size_t)size), slice_make("", 0), tag_make((helios_seq)i + 1, KIND_VALUE),
-            NULL);
+        put(m, slice_make(key, (size_t)size), slice_make("", 0), tag_make((helios_seq)i + 1, KIND_VALUE), NULL);
     }
     assert(memtable_common_prefix(m, out, sizeof(out)) == 13 && memcmp(out, "\0\0\0\0\0row:0001", 13) == 0);
     assert(memtable_common_prefix(m, out, 3) == 3);
@@ -489,8 +487,7 @@ static void *read_some(void *arg)
         i = random_below(&mine, count);
         wanted = thread_key(key, thread, i);
         assert(memtable_get(shared_state.m, wanted, hash_key(wanted), thread_seq(thread, i), &tag, &value));
-        assert(tag_seq(tag) == thread_seq(thread, i) &&
-               memcmp(value.data, &(uint64_t){tag_seq(tag)}, 8) == 0);
+        assert(tag_seq(tag) == thread_seq(thread, i) && memcmp(value.data, &(uint64_t){tag_seq(tag)}, 8) == 0);
         assert(memtable_cursor_new(shared_state.m, thread_seq(thread, i), &c) == HELIOS_OK);
         cursor_seek(c, wanted, TAG_MAX);
         assert(c->valid && slice_equal(c->key, wanted) && tag_seq(c->tag) == thread_seq(thread, i));

@@ -29,10 +29,10 @@ enum place { ON_MEMORY, ON_DISK, IN_MEMORY };
 static const struct option_set {
     const char *name;
     enum place place;
-    size_t pool;               /* keys */
-    uint64_t retention;        /* us; RANDOM_RETENTION: another one at each open */
-    uint64_t memtable_bytes;   /* 0: another one at each open */
-    unsigned heavy;            /* of 10000 steps so many write a batch that is ingested */
+    size_t pool;             /* keys */
+    uint64_t retention;      /* us; RANDOM_RETENTION: another one at each open */
+    uint64_t memtable_bytes; /* 0: another one at each open */
+    unsigned heavy;          /* of 10000 steps so many write a batch that is ingested */
 } sets[] = {
 #define RANDOM_RETENTION 12345
     {"day", ON_MEMORY, 1200, (uint64_t)24 * 3600 * 1000000, 64 << 10, 4},
@@ -45,7 +45,10 @@ static const struct option_set {
     {"ingest", ON_MEMORY, 600, RANDOM_RETENTION, 64 << 10, 60},
 };
 
-struct held_snapshot { helios_snapshot *handle; helios_seq seq; };
+struct held_snapshot {
+    helios_snapshot *handle;
+    helios_seq seq;
+};
 
 /* An iterator and where the model says it stands. */
 struct held_iterator {
@@ -67,7 +70,7 @@ struct test {
     helios_db *db;
     helios_options options;
     bool read_only;
-    helios_seq *commits;      /* numbers of commits, ascending, thinned when there are many */
+    helios_seq *commits; /* numbers of commits, ascending, thinned when there are many */
     size_t commit_count;
     struct held_snapshot snapshots[SNAPSHOTS_MAX];
     struct held_iterator iterators[ITERATORS_MAX];
@@ -78,20 +81,26 @@ struct test {
 
 static void die(const struct test *t, const char *file, int line, const char *what)
 {
-    fprintf(stderr, "%s:%d: %s\n  test_model --set %s --seed %" PRIu64 ", step %" PRIu64 "; last error: %s\n", file,
-            line, what, t->set->name, t->seed, t->step, helios_last_error());
+    fprintf(stderr, "%s:%d: %s\n  test_model --set %s --seed %" PRIu64 ", step %" PRIu64 "; last error: %s\n",
+            file, line, what, t->set->name, t->seed, t->step, helios_last_error());
     abort();
 }
 
-#define CHECK(t, condition)                                   \
-    do {                                                      \
-        if (!(condition))                                     \
-            die(t, __FILE__, __LINE__, #condition);           \
+#define CHECK(t, condition)                                                                                    \
+    do {                                                                                                       \
+        if (!(condition))                                                                                      \
+            die(t, __FILE__, __LINE__, #condition);                                                            \
     } while (0)
 #define MUST(t, call) CHECK(t, (call) == HELIOS_OK)
 
-static uint64_t below(struct test *t, uint64_t limit) { return random_below(&t->rng, limit); }
-static bool chance(struct test *t, uint64_t of) { return below(t, of) == 0; }
+static uint64_t below(struct test *t, uint64_t limit)
+{
+    return random_below(&t->rng, limit);
+}
+static bool chance(struct test *t, uint64_t of)
+{
+    return below(t, of) == 0;
+}
 
 /* ---- choices ---- */
 
@@ -190,7 +199,8 @@ static void delete_key(struct test *t)
 /* Mostly a few keys, now and then a third of everything. */
 static void any_range(struct test *t, unsigned char bytes[2][512], helios_slice *from, helios_slice *to)
 {
-    size_t first = below(t, t->history.count), last = first + below(t, chance(t, 100) ? t->history.count / 3 : 12);
+    size_t first = below(t, t->history.count),
+           last = first + below(t, chance(t, 100) ? t->history.count / 3 : 12);
 
     if (chance(t, 4)) {
         *from = near_key(t, bytes[0]);
@@ -275,7 +285,8 @@ static void write_batch(struct test *t, size_t operations, uint32_t size)
     size_t count = 0;
 
     for (size_t i = 0; i < operations; i++)
-        count += add_to_batch(t, batch, stand_in, size ? size - (uint32_t)below(t, size / 2) : any_size(t) % 2000);
+        count +=
+            add_to_batch(t, batch, stand_in, size ? size - (uint32_t)below(t, size / 2) : any_size(t) % 2000);
     MUST(t, helios_batch_status(batch));
     CHECK(t, helios_batch_count(batch) == count);
     MUST(t, helios_write(t->db, &options, batch, &commit));
@@ -328,7 +339,8 @@ static helios_seq any_point(struct test *t, helios_read_options *options)
         return options->at;
     }
     horizon = helios_horizon(t->db);
-    options->at = dice < 92 && horizon ? horizon : t->history.latest - below(t, t->history.latest - horizon + 1);
+    options->at =
+        dice < 92 && horizon ? horizon : t->history.latest - below(t, t->history.latest - horizon + 1);
     if (dice > 97)
         options->at = t->commits[below(t, t->commit_count)];
     if (options->at == 0)
@@ -352,7 +364,8 @@ static void tell_key(const struct test *t, size_t key, helios_seq seq)
 {
     const struct history_key *k = &t->history.keys[key];
 
-    fprintf(stderr, "key %zu of %zu bytes at %" PRIu64 ", horizon %" PRIu64 ", latest %" PRIu64 "; its versions:", key,
+    fprintf(stderr,
+            "key %zu of %zu bytes at %" PRIu64 ", horizon %" PRIu64 ", latest %" PRIu64 "; its versions:", key,
             k->size, seq, helios_horizon(t->db), helios_latest(t->db));
     for (size_t i = k->count > 12 ? k->count - 12 : 0; i < k->count; i++)
         fprintf(stderr, " %" PRIu64 "%s", k->versions[i].seq, k->versions[i].deleted ? "-" : "");
@@ -649,7 +662,8 @@ static void open_database(struct test *t)
     any_options(t);
     t->read_only = t->options.read_only = t->history.latest > 0 && chance(t, 5);
     if (t->verbose)
-        printf("step %" PRIu64 ": open, memtable %" PRIu64 ", block %u, cache %" PRIu64 ", retention %" PRIu64 "%s\n",
+        printf("step %" PRIu64 ": open, memtable %" PRIu64 ", block %u, cache %" PRIu64 ", retention %" PRIu64
+               "%s\n",
                t->step, t->options.memtable_bytes, t->options.block_bytes, t->options.block_cache_bytes,
                t->options.history_retention, t->read_only ? ", read-only" : "");
     if (t->set->place == ON_MEMORY)
@@ -840,10 +854,11 @@ static void report(struct test *t)
 {
     static const char *const names[] = {"flushes", "compactions", "ingest.bytes", "files"};
 
-    printf("test_model --set %s --seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " calls, %zu keys; gone %" PRIu64
-           ", reopened %" PRIu64 ", compacted %" PRIu64 ", checkpoints %" PRIu64 ", ingests %" PRIu64 "\n",
-           t->set->name, t->seed, t->steps, t->calls, t->history.count, t->counts[0], t->counts[1], t->counts[2],
-           t->counts[3], t->counts[4]);
+    printf("test_model --set %s --seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64
+           " calls, %zu keys; gone %" PRIu64 ", reopened %" PRIu64 ", compacted %" PRIu64
+           ", checkpoints %" PRIu64 ", ingests %" PRIu64 "\n",
+           t->set->name, t->seed, t->steps, t->calls, t->history.count, t->counts[0], t->counts[1],
+           t->counts[2], t->counts[3], t->counts[4]);
     for (size_t i = 0; i < 4; i++) {
         uint64_t value = 0;
 
@@ -863,7 +878,8 @@ static void run(struct test *t)
     if (t->set->place == ON_MEMORY)
         MUST(t, io_memory_new(&t->fs));
     if (t->set->place == ON_DISK) {
-        snprintf(t->path, sizeof(t->path), "%s/helios-model-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+        snprintf(t->path, sizeof(t->path), "%s/helios-model-XXXXXX",
+                 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
         CHECK(t, mkdtemp(t->path));
     }
     open_database(t);

@@ -9,9 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEY_SIZE = 9, KEY_SPACE = 3000, FILES_MAX = 4000, RUNNING_MAX = 3, ENTRY_BYTES = 100, FLUSH_ENTRIES = 20 };
+enum {
+    KEY_SIZE = 9,
+    KEY_SPACE = 3000,
+    FILES_MAX = 4000,
+    RUNNING_MAX = 3,
+    ENTRY_BYTES = 100,
+    FLUSH_ENTRIES = 20
+};
 
-struct item { uint32_t key; helios_seq seq; bool tombstone; };
+struct item {
+    uint32_t key;
+    helios_seq seq;
+    bool tombstone;
+};
 
 struct sim_file {
     struct table_file file; /* first */
@@ -221,7 +232,8 @@ static void check_pick(const struct world *w, struct compact_pick *pick)
     check_unsplit(w, pick, pick->output_level);
     for (size_t i = 0; i < w->running_count; i++) {
         const struct compact_pick *other = w->running[i];
-        struct span a = {pick->from, pick->to, pick->to_exclusive}, b = {other->from, other->to, other->to_exclusive};
+        struct span a = {pick->from, pick->to, pick->to_exclusive},
+                    b = {other->from, other->to, other->to_exclusive};
 
         assert(pick->output_level == 0 || other->output_level != pick->output_level || !span_overlaps(&a, &b));
     }
@@ -239,8 +251,11 @@ static struct table_file **snapshot(const struct world *w, struct compact_tree *
         total += w->counts[level];
     copy = mem_array(total + 1, sizeof(*copy));
     *tree = (struct compact_tree){
-        .memtable_bytes = FLUSH_ENTRIES * ENTRY_BYTES, .target_file_bytes = FLUSH_ENTRIES * ENTRY_BYTES / 2,
-        .horizon = w->horizon, .limit_seq = w->limit, .running = (const struct compact_pick *const *)w->running,
+        .memtable_bytes = FLUSH_ENTRIES * ENTRY_BYTES,
+        .target_file_bytes = FLUSH_ENTRIES * ENTRY_BYTES / 2,
+        .horizon = w->horizon,
+        .limit_seq = w->limit,
+        .running = (const struct compact_pick *const *)w->running,
         .running_count = w->running_count,
     };
     total = 0;
@@ -330,7 +345,8 @@ static size_t gather(const struct compact_pick *pick, struct item **items)
         at += sim_of(pick->inputs[i])->count;
     }
     for (size_t i = 0; i < pick->overlap_count; i++) {
-        memcpy(*items + at, sim_of(pick->overlaps[i])->items, sim_of(pick->overlaps[i])->count * sizeof(**items));
+        memcpy(*items + at, sim_of(pick->overlaps[i])->items,
+               sim_of(pick->overlaps[i])->count * sizeof(**items));
         at += sim_of(pick->overlaps[i])->count;
     }
     qsort(*items, count, sizeof(**items), compare_items);
@@ -354,15 +370,16 @@ static size_t collect(const struct world *w, struct compact_pick *pick, struct i
     return w->pinned ? count : kept;
 }
 
-static void install_outputs(struct world *w, const struct compact_pick *pick, size_t l0_at, const struct item *items,
-                            size_t count)
+static void install_outputs(struct world *w, const struct compact_pick *pick, size_t l0_at,
+                            const struct item *items, size_t count)
 {
     struct sim_file *last = NULL;
 
     for (size_t from = 0, to; from < count; from = to) {
         struct table_file *file;
 
-        for (to = from + 1; to < count && (to - from < FLUSH_ENTRIES / 2 || items[to].key == items[to - 1].key); to++)
+        for (to = from + 1; to < count && (to - from < FLUSH_ENTRIES / 2 || items[to].key == items[to - 1].key);
+             to++)
             continue;
         file = file_new(w, items + from, to - from);
         if (last && random_below(&w->random, 2)) { /* as after a range delete that was cut */
@@ -421,7 +438,8 @@ static void flush(struct world *w, bool ascending)
     uint32_t base = (uint32_t)(w->latest % KEY_SPACE);
 
     while (count < FLUSH_ENTRIES) {
-        uint32_t key = ascending ? (base + (uint32_t)count) % KEY_SPACE : (uint32_t)random_below(&w->random, KEY_SPACE);
+        uint32_t key =
+            ascending ? (base + (uint32_t)count) % KEY_SPACE : (uint32_t)random_below(&w->random, KEY_SPACE);
 
         items[count++] = (struct item){key, ++w->latest, random_below(&w->random, 4) == 0};
     }
@@ -483,7 +501,8 @@ static void test_life(uint64_t seed, bool ascending, bool pinned, int flushes)
     for (int i = 0; i < flushes; i++) {
         flush(w, ascending);
         w->horizon = w->latest > 200 ? w->latest - 200 : 0;
-        w->limit = random_below(&w->random, 4) ? UINT64_MAX : w->latest - random_below(&w->random, 2) * FLUSH_ENTRIES;
+        w->limit =
+            random_below(&w->random, 4) ? UINT64_MAX : w->latest - random_below(&w->random, 2) * FLUSH_ENTRIES;
         if (w->running_count < RUNNING_MAX && random_below(&w->random, 3))
             begin_next(w);
         while (w->running_count > 0 && random_below(&w->random, 3) == 0)
@@ -615,7 +634,8 @@ static void test_drop_and_split(void)
     assert(parts <= 3 && compact_split(pick, 1, bounds) == 0);
     parts = compact_split(pick, 8, bounds);
     for (size_t i = 0; i < parts; i++)
-        assert(slice_compare(i ? bounds[i - 1] : pick->from, bounds[i]) < 0 && slice_compare(bounds[i], pick->to) <= 0);
+        assert(slice_compare(i ? bounds[i - 1] : pick->from, bounds[i]) < 0 &&
+               slice_compare(bounds[i], pick->to) <= 0);
     assert(parts > 0);
     compact_pick_free(pick);
     mem_fail_at(1, false);
@@ -636,7 +656,8 @@ static void test_drop_and_split(void)
 static void test_split_key(void)
 {
     static const struct item items[] = {
-        {1, 90, false}, {2, 80, false}, {2, 70, false}, {2, 60, false}, {2, 50, false}, {3, 40, false}, {9, 30, false},
+        {1, 90, false}, {2, 80, false}, {2, 70, false}, {2, 60, false},
+        {2, 50, false}, {3, 40, false}, {9, 30, false},
     };
     struct compact_tree tree;
     struct world *w = world_new(5);

@@ -9,7 +9,10 @@
 
 enum { JOBS = 500 };
 
-struct task { struct pool_job job; int index; };
+struct task {
+    struct pool_job job;
+    int index;
+};
 
 static _Atomic int ran, dropped_count;
 static _Atomic uint32_t gate; /* 0: closed */

@@ -16,7 +16,10 @@ static uint64_t seed = 1, runs_max = RUNS_DEFAULT;
 static uint64_t cuts, recovery_cuts;
 
 /* The files that every run of a scenario begins with, and what was committed to them. */
-struct image { struct io_fs *fs; struct world *world; };
+struct image {
+    struct io_fs *fs;
+    struct world *world;
+};
 
 static struct world *world_copy(const struct world *from, struct io_fs *fs)
 {
@@ -71,8 +74,8 @@ static void cut_recovery(const struct world *cut, enum io_damage damage)
         struct world *w = world_copy(cut, world_clone(cut->fs, seed + j));
         enum io_damage second = (enum io_damage)((damage + j) % IO_DAMAGE_COUNT);
 
-        snprintf(fault_where + length, sizeof(fault_where) - length, ", then call %" PRIu64 " of the open, %s", j,
-                 damage_names[second]);
+        snprintf(fault_where + length, sizeof(fault_where) - length, ", then call %" PRIu64 " of the open, %s",
+                 j, damage_names[second]);
         io_faulty_stop_at(w->fs, j);
         w->failed = false;
         /* What it found is not known here, so its close makes nothing more durable. */
@@ -98,8 +101,8 @@ static bool run_cut(const struct scenario *s, const struct image *image, uint64_
     struct world *w = world_copy(image->world, world_clone(image->fs, seed + run));
     bool stopped;
 
-    snprintf(fault_where, sizeof(fault_where), "test_powercut %" PRIu64 " 0 %s %" PRIu64 " %d (%s)", seed, s->name, k,
-             (int)damage, damage_names[damage]);
+    snprintf(fault_where, sizeof(fault_where), "test_powercut %" PRIu64 " 0 %s %" PRIu64 " %d (%s)", seed,
+             s->name, k, (int)damage, damage_names[damage]);
     io_faulty_stop_at(w->fs, k);
     s->run(w);
     stopped = io_faulty_stopped(w->fs);
@@ -229,7 +232,8 @@ int main(int argc, char **argv)
 
         image_make(scenario_named(argv[3]), &image);
         for (int i = 0; i < 100; i++) /* the threads do not always come in the same order */
-            run_cut(scenario_named(argv[3]), &image, strtoull(argv[4], NULL, 10), (enum io_damage)atoi(argv[5]));
+            run_cut(scenario_named(argv[3]), &image, strtoull(argv[4], NULL, 10),
+                    (enum io_damage)atoi(argv[5]));
         io_free(image.fs);
         free(image.world);
         return 0;

@@ -7,7 +7,12 @@
 
 enum { MANY_KEYS = 14000 }; /* several partitions */
 
-static const struct { const char *name; uint32_t block_bytes; double bits; helios_compression compression; } layouts[] = {
+static const struct {
+    const char *name;
+    uint32_t block_bytes;
+    double bits;
+    helios_compression compression;
+} layouts[] = {
     {"small blocks", 512, 14, HELIOS_COMPRESSION_NONE},
     {"lz4", 4096, 14, HELIOS_COMPRESSION_LZ4},
     {"zstd, no filter", 2048, 0, HELIOS_COMPRESSION_ZSTD},
@@ -16,12 +21,17 @@ static const struct { const char *name; uint32_t block_bytes; double bits; helio
 
 static struct table_writer_options options_for(struct io_fs *fs, size_t layout, const char *path)
 {
-    return (struct table_writer_options){.fs = fs, .path = path, .number = 7, .block_bytes = layouts[layout].block_bytes,
+    return (struct table_writer_options){.fs = fs,
+                                         .path = path,
+                                         .number = 7,
+                                         .block_bytes = layouts[layout].block_bytes,
                                          .filter_bits_per_key = layouts[layout].bits,
-                                         .compression = layouts[layout].compression, .zstd_level = 1};
+                                         .compression = layouts[layout].compression,
+                                         .zstd_level = 1};
 }
 
-static void check_hit(struct table *t, const struct model_entry *e, enum table_found found, const struct table_hit *hit)
+static void check_hit(struct table *t, const struct model_entry *e, enum table_found found,
+                      const struct table_hit *hit)
 {
     helios_buf large = {0};
 
@@ -66,7 +76,8 @@ static void check_gets(struct table *t, const struct model *m, struct random *rn
 {
     for (int i = 0; i < rounds; i++) {
         struct model_entry probe = m->entries[random_below(rng, m->count)];
-        helios_seq seq = random_below(rng, 2) ? tag_seq(probe.tag) - random_below(rng, 2) : random_below(rng, MODEL_SEQ_MAX + 2);
+        helios_seq seq = random_below(rng, 2) ? tag_seq(probe.tag) - random_below(rng, 2)
+                                              : random_below(rng, MODEL_SEQ_MAX + 2);
 
         if (random_below(rng, 4) == 0)
             draw_key(rng, &probe);
@@ -79,7 +90,10 @@ static void check_cursors(struct table *t, const struct model *m, struct random 
     int points = m->count < MANY_KEYS ? 12 : 4;
 
     for (int i = 0; i < points; i++) {
-        helios_seq point = i == 0 ? CURSOR_ALL : i == 1 ? MODEL_SEQ_MAX : i == 2 ? 0 : random_below(rng, MODEL_SEQ_MAX + 1);
+        helios_seq point = i == 0   ? CURSOR_ALL
+                           : i == 1 ? MODEL_SEQ_MAX
+                           : i == 2 ? 0
+                                    : random_below(rng, MODEL_SEQ_MAX + 1);
         struct table_cursor_options options = {.read_point = point, .fill_cache = i & 1};
         struct table_cursor_options ahead = {.read_point = point, .read_ahead = i & 2 ? 1 : 200000};
         struct cursor *c;
@@ -180,7 +194,8 @@ static void check_override(uint64_t seed)
     cursor_first(c);
     assert(!c->valid && c->status == HELIOS_OK);
     cursor_free(c);
-    assert(table_get(t, model_key(&m.entries[0]), hash_key(model_key(&m.entries[0])), 599, true, true, &hit) == TABLE_ABSENT);
+    assert(table_get(t, model_key(&m.entries[0]), hash_key(model_key(&m.entries[0])), 599, true, true, &hit) ==
+           TABLE_ABSENT);
     for (size_t i = 0; i < m.count; i++)
         m.entries[i].tag = 600 << 8 | (m.entries[i].tag & 0xff);
     at.read_point = 600;
@@ -204,7 +219,10 @@ static void check_override(uint64_t seed)
 
 /* ---- range deletes alone, and every block listed ---- */
 
-struct seen { uint64_t end; int count[BLOCK_VALUE + 1]; };
+struct seen {
+    uint64_t end;
+    int count[BLOCK_VALUE + 1];
+};
 
 static helios_status see_block(void *arg, const struct table_block_info *info, helios_slice image)
 {
@@ -220,7 +238,8 @@ static helios_status see_block(void *arg, const struct table_block_info *info, h
 static void check_each_block(uint64_t seed)
 {
     static const struct rangedel rangedels[] = {
-        {{"\0\0\0\0\0a", 6}, {"\0\0\0\0\0c", 6}, 3}, {{"\0\0\0\0\0b", 6}, {"\0\0\0\0\0d", 6}, 5},
+        {{"\0\0\0\0\0a", 6}, {"\0\0\0\0\0c", 6}, 3},
+        {{"\0\0\0\0\0b", 6}, {"\0\0\0\0\0d", 6}, 5},
     };
     struct seen seen = {.end = FILE_HEADER_SIZE};
     struct table_writer_options options;
@@ -290,7 +309,8 @@ static void read_damaged(struct table *t, const struct model *m, struct cache *c
         frame_unref(hit.frame);
     }
     for (size_t p = 0; p < 3; p++) {
-        struct table_cursor_options options = {.read_point = points[p], .fill_cache = true, .read_ahead = p ? 0 : 65536};
+        struct table_cursor_options options = {
+            .read_point = points[p], .fill_cache = true, .read_ahead = p ? 0 : 65536};
         struct model_view view;
         struct cursor *c;
         size_t i = 0;
@@ -415,7 +435,11 @@ static void check_no_memory(uint64_t seed)
 /* ---- many threads on one table ---- */
 
 enum { THREADS = 4 };
-struct worker { struct table *table; const struct model *model; uint64_t seed; };
+struct worker {
+    struct table *table;
+    const struct model *model;
+    uint64_t seed;
+};
 
 static void *work(void *arg)
 {

@@ -39,7 +39,12 @@ static void test_footer(void)
 /* Changes below a right checksum. */
 static void test_footer_refusals(void)
 {
-    static const struct { const char *name; int at; uint32_t value; helios_status status; } cases[] = {
+    static const struct {
+        const char *name;
+        int at;
+        uint32_t value;
+        helios_status status;
+    } cases[] = {
         {"newer", FOOTER_VERSION, 2, HELIOS_UNSUPPORTED},
         {"zeros set", FOOTER_ZERO, 1, HELIOS_CORRUPT},
         {"zeros set at the end", FOOTER_XXH3 - 4, 1, HELIOS_CORRUPT},
@@ -70,11 +75,24 @@ static const unsigned char layers[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2,
 static struct table_summary example(void)
 {
     struct table_summary summary = {
-        .properties = {.entries = 100, .keys = 90, .tombstones = 3, .range_deletes = 1, .key_bytes = 2000,
-                       .value_bytes = 9000, .data_bytes = 4000, .seq_min = 5, .seq_max = 900, .time_min = 1700000000000000,
-                       .time_max = 1700000001000000, .history_seq_max = 800, .shadow_min = 7},
-        .smallest = slice_text("00000aaa"), .largest = slice_text("00000zzz"), .largest_exclusive = true,
-        .layer_count = 3, .layers = layers,
+        .properties = {.entries = 100,
+                       .keys = 90,
+                       .tombstones = 3,
+                       .range_deletes = 1,
+                       .key_bytes = 2000,
+                       .value_bytes = 9000,
+                       .data_bytes = 4000,
+                       .seq_min = 5,
+                       .seq_max = 900,
+                       .time_min = 1700000000000000,
+                       .time_max = 1700000001000000,
+                       .history_seq_max = 800,
+                       .shadow_min = 7},
+        .smallest = slice_text("00000aaa"),
+        .largest = slice_text("00000zzz"),
+        .largest_exclusive = true,
+        .layer_count = 3,
+        .layers = layers,
     };
 
     return summary;
@@ -160,7 +178,9 @@ static void test_impossible_properties(void)
 static void test_rangedels(void)
 {
     static const struct rangedel items[] = {
-        {{"b", 1}, {"d", 1}, 7}, {{"a", 1}, {"c", 1}, 300}, {{"", 0}, {"a", 1}, SEQ_MAX},
+        {{"b", 1}, {"d", 1}, 7},
+        {{"a", 1}, {"c", 1}, 300},
+        {{"", 0}, {"a", 1}, SEQ_MAX},
     };
     helios_buf image = {0};
     struct rangedel_set *set;

@@ -14,16 +14,30 @@
 
 enum { ENTRIES_MAX = 30000, RANGEDELS_MAX = 20 };
 
-struct entry { char key[40]; uint32_t key_size; uint32_t value_size; uint64_t tag; };
+struct entry {
+    char key[40];
+    uint32_t key_size;
+    uint32_t value_size;
+    uint64_t tag;
+};
 static struct entry *entries;
 static uint32_t entry_count;
 static struct rangedel rangedels[RANGEDELS_MAX];
 static char rangedel_keys[RANGEDELS_MAX][2][40];
 static uint32_t rangedel_count;
 
-static helios_slice key_of(uint32_t i) { return slice_make(entries[i].key, entries[i].key_size); }
-static bool newest(uint32_t i) { return i == 0 || !slice_equal(key_of(i - 1), key_of(i)); }
-static bool has_older(uint32_t i) { return i + 1 < entry_count && slice_equal(key_of(i + 1), key_of(i)); }
+static helios_slice key_of(uint32_t i)
+{
+    return slice_make(entries[i].key, entries[i].key_size);
+}
+static bool newest(uint32_t i)
+{
+    return i == 0 || !slice_equal(key_of(i - 1), key_of(i));
+}
+static bool has_older(uint32_t i)
+{
+    return i + 1 < entry_count && slice_equal(key_of(i + 1), key_of(i));
+}
 
 /* The value is told by key and tag. */
 static helios_slice value_of(uint32_t i, char *out)
@@ -40,7 +54,8 @@ static int compare(const void *a, const void *b)
 {
     const struct entry *one = a, *two = b;
 
-    return key_compare(slice_make(one->key, one->key_size), one->tag, slice_make(two->key, two->key_size), two->tag);
+    return key_compare(slice_make(one->key, one->key_size), one->tag, slice_make(two->key, two->key_size),
+                       two->tag);
 }
 
 /* ---- what is written ---- */
@@ -48,8 +63,8 @@ static int compare(const void *a, const void *b)
 struct plan {
     const char *name;
     uint32_t entries, keys, branches;
-    uint32_t value_size;     /* up to */
-    uint32_t large_of;       /* one in so many is large; 0: none */
+    uint32_t value_size; /* up to */
+    uint32_t large_of;   /* one in so many is large; 0: none */
     uint32_t rangedels;
     uint32_t block_bytes;
     helios_compression compression;
@@ -114,8 +129,15 @@ static void pace(void *arg, size_t bytes)
 static helios_status write_table(struct io_fs *fs, const struct plan *plan, struct table_result *result)
 {
     struct table_writer_options options = {
-        .fs = fs, .path = "t.sst", .number = 7, .block_bytes = plan->block_bytes, .filter_bits_per_key = plan->filter_bits,
-        .compression = plan->compression, .time_min = 11, .time_max = 12, .pace = pace,
+        .fs = fs,
+        .path = "t.sst",
+        .number = 7,
+        .block_bytes = plan->block_bytes,
+        .filter_bits_per_key = plan->filter_bits,
+        .compression = plan->compression,
+        .time_min = 11,
+        .time_max = 12,
+        .pace = pace,
     };
     struct table_writer *writer = NULL;
     helios_status status = table_writer_new(&options, &writer);
@@ -131,7 +153,8 @@ static helios_status write_table(struct io_fs *fs, const struct plan *plan, stru
         assert(table_writer_entries(writer) == entry_count);
         status = table_writer_finish(writer, result);
         if (status == HELIOS_OK)
-            assert(estimate < result->size + result->size / 4 + 200000 && estimate + estimate / 4 + 200000 > result->size);
+            assert(estimate < result->size + result->size / 4 + 200000 &&
+                   estimate + estimate / 4 + 200000 > result->size);
     }
     if (status != HELIOS_OK && writer) { /* and again, with the same sentence */
         char said[ERROR_TEXT_BYTES];
@@ -226,7 +249,8 @@ static void check_blocks(struct reading *r, const struct index *index, bool data
             *next = advance(*next, data);
             last = *next;
             check_block_entry(r, &b, k, last, data);
-            assert(data ? index_find(index, key_of(last)) == i : index_find_tag(index, key_of(last), entries[last].tag) == i);
+            assert(data ? index_find(index, key_of(last)) == i
+                        : index_find_tag(index, key_of(last), entries[last].tag) == i);
             seq_max = block_seq(&b, k) > seq_max ? block_seq(&b, k) : seq_max;
             tombstones += tag_kind(entries[last].tag) == KIND_TOMBSTONE;
             ++*next;
@@ -305,10 +329,17 @@ static void check_rangedels(struct reading *r, struct rangedel_set **set)
 static struct table_properties expected_properties(const struct reading *r, const struct rangedel_set *set)
 {
     struct table_properties p = {
-        .entries = entry_count, .range_deletes = rangedel_count, .time_min = 11, .time_max = 12,
-        .data_bytes = r->bytes[BLOCK_DATA], .history_bytes = r->bytes[BLOCK_HISTORY],
-        .index_bytes = r->bytes[BLOCK_INDEX] + r->bytes[BLOCK_INDEX_TOP], .filter_bytes = r->bytes[BLOCK_FILTER],
-        .value_block_bytes = r->bytes[BLOCK_VALUE], .seq_min = UINT64_MAX, .shadow_min = UINT64_MAX,
+        .entries = entry_count,
+        .range_deletes = rangedel_count,
+        .time_min = 11,
+        .time_max = 12,
+        .data_bytes = r->bytes[BLOCK_DATA],
+        .history_bytes = r->bytes[BLOCK_HISTORY],
+        .index_bytes = r->bytes[BLOCK_INDEX] + r->bytes[BLOCK_INDEX_TOP],
+        .filter_bytes = r->bytes[BLOCK_FILTER],
+        .value_block_bytes = r->bytes[BLOCK_VALUE],
+        .seq_min = UINT64_MAX,
+        .shadow_min = UINT64_MAX,
     };
 
     for (uint32_t i = 0; i < entry_count; i++) {
@@ -361,7 +392,8 @@ static void check_layers(const struct table_summary *summary, const struct plan 
     for (uint32_t i = 0; i < rangedel_count; i++)
         assert(table_summary_has_layer(summary, rangedels[i].from));
     if (!summary->layers_many)
-        assert(summary->layer_count <= plan->branches && !table_summary_has_layer(summary, slice_make("\0\0\0\0\7x", 6)));
+        assert(summary->layer_count <= plan->branches &&
+               !table_summary_has_layer(summary, slice_make("\0\0\0\0\7x", 6)));
 }
 
 static void open_reading(struct reading *r, struct io_fs *fs, uint64_t size)
@@ -487,13 +519,13 @@ static void test_existing(struct random *r)
 /* A range delete over several layers: nobody may conclude that a layer is not there. */
 static void test_wide_rangedel(void)
 {
-    static const struct { helios_slice from, to; bool many; } cases[] = {
-        {{"\0\0\0\1\0a", 6}, {"\0\0\0\1\0b", 6}, false},
-        {{"\0\0\0\1\0", 5}, {"\0\0\0\1\1", 5}, false},
-        {{"\0\0\0\1\377a", 6}, {"\0\0\0\2\0", 5}, false},
-        {{"\0\0\0\1\0", 5}, {"\0\0\0\1\1a", 6}, true},
-        {{"\0\0\0\1\0", 5}, {"\0\0\0\2\0", 5}, true},
-        {{"\0\0\0\1\0", 5}, {"\1", 1}, true},
+    static const struct {
+        helios_slice from, to;
+        bool many;
+    } cases[] = {
+        {{"\0\0\0\1\0a", 6}, {"\0\0\0\1\0b", 6}, false},  {{"\0\0\0\1\0", 5}, {"\0\0\0\1\1", 5}, false},
+        {{"\0\0\0\1\377a", 6}, {"\0\0\0\2\0", 5}, false}, {{"\0\0\0\1\0", 5}, {"\0\0\0\1\1a", 6}, true},
+        {{"\0\0\0\1\0", 5}, {"\0\0\0\2\0", 5}, true},     {{"\0\0\0\1\0", 5}, {"\1", 1}, true},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -29,7 +29,11 @@ struct test {
     _Atomic uint64_t writes, reads;
 };
 
-struct worker { struct test *test; unsigned index; struct random rng; };
+struct worker {
+    struct test *test;
+    unsigned index;
+    struct random rng;
+};
 
 static void must_at(int line, helios_status status)
 {
@@ -133,10 +137,16 @@ static uint64_t counter_in(helios_slice value)
 }
 
 /* Group of a key "key%03u-%u". */
-static unsigned group_of(helios_slice key) { return (unsigned)(((const char *)key.data)[key.size - 1] - '0'); }
+static unsigned group_of(helios_slice key)
+{
+    return (unsigned)(((const char *)key.data)[key.size - 1] - '0');
+}
 
 /* What one walk saw of each group. */
-struct seen { uint64_t counter[GROUPS]; unsigned keys[GROUPS]; };
+struct seen {
+    uint64_t counter[GROUPS];
+    unsigned keys[GROUPS];
+};
 
 static void see(struct seen *seen, helios_slice key, helios_slice value)
 {
@@ -333,7 +343,8 @@ int main(int argc, char **argv)
     t.options.background_threads = 3;
     snprintf(t.path, sizeof(t.path), "/threads");
     if (disk) {
-        snprintf(t.path, sizeof(t.path), "%s/helios-threads-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+        snprintf(t.path, sizeof(t.path), "%s/helios-threads-XXXXXX",
+                 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
         assert(mkdtemp(t.path));
         t.fs = io_posix();
     } else {

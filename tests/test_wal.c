@@ -32,7 +32,12 @@ struct world {
 };
 
 struct seen {
-    struct { helios_seq first; uint32_t ops; enum wal_record_type type; uint64_t hash; } records[SEEN_MAX];
+    struct {
+        helios_seq first;
+        uint32_t ops;
+        enum wal_record_type type;
+        uint64_t hash;
+    } records[SEEN_MAX];
     size_t count;
 };
 
@@ -87,8 +92,12 @@ static void world_init(struct world *w, bool faulty, bool mapped)
     assert((faulty ? io_faulty_new(seed, &w->fs) : io_memory_new(&w->fs)) == HELIOS_OK);
     assert(io_make_directory(w->fs, "/wal") == HELIOS_OK);
     assert(io_sync_directory(w->fs, "/") == HELIOS_OK);
-    w->options = (struct wal_options){.fs = w->fs, .directory = "/wal", .segment_bytes = 64 * 1024,
-                                      .sync_interval = UINT64_MAX, .use_mapping = mapped, .recycle_max = 2};
+    w->options = (struct wal_options){.fs = w->fs,
+                                      .directory = "/wal",
+                                      .segment_bytes = 64 * 1024,
+                                      .sync_interval = UINT64_MAX,
+                                      .use_mapping = mapped,
+                                      .recycle_max = 2};
 }
 
 static helios_status world_recover(struct world *w, struct seen *to)
@@ -158,7 +167,11 @@ static void world_free(struct world *w)
 
 /* ---- writing ---- */
 
-struct pending { struct wal_reservation at; struct wal_record record; size_t size; };
+struct pending {
+    struct wal_reservation at;
+    struct wal_record record;
+    size_t size;
+};
 
 static helios_status reserve(struct world *w, size_t size, uint32_t ops, struct pending *p)
 {
@@ -166,8 +179,11 @@ static helios_status reserve(struct world *w, size_t size, uint32_t ops, struct 
     helios_status status = HELIOS_OK;
 
     p->size = size;
-    p->record = (struct wal_record){.first = w->next, .op_count = ops, .type = WAL_COMMIT,
-                                    .time = 1000 + w->next, .branch = (helios_branch_id)(w->next % 5)};
+    p->record = (struct wal_record){.first = w->next,
+                                    .op_count = ops,
+                                    .type = WAL_COMMIT,
+                                    .time = 1000 + w->next,
+                                    .branch = (helios_branch_id)(w->next % 5)};
     while (!wal_reserve(w->wal, bytes, w->next, &p->at)) {
         status = wal_prepare(w->wal, bytes);
         if (status != HELIOS_OK)
@@ -402,10 +418,10 @@ static const struct {
     int spoil;      /* record */
     bool manifest;  /* its `synced` is as far as the sync */
     bool last_synced;
-    bool clean;     /* closed instead of killed, and the manifest says so */
-    bool sealed;    /* closed, and the manifest has not heard of it */
+    bool clean;  /* closed instead of killed, and the manifest says so */
+    bool sealed; /* closed, and the manifest has not heard of it */
     helios_status status;
-    int kept;       /* records recovered */
+    int kept; /* records recovered */
     int cut;
 } matrix[] = {
     {"a hole with nothing behind", 5, 0, 0, 5, false, false, false, false, HELIOS_OK, 4, 0},
@@ -662,7 +678,8 @@ static void missing_segments(bool mapped)
         w.last.synced = w.synced_pos;
         if (what == 0)
             w.floor = first;
-        for (uint64_t n = what == 3 ? last : first + (uint64_t)what; n <= (what == 3 ? last + 2 : first + (uint64_t)what); n++) {
+        for (uint64_t n = what == 3 ? last : first + (uint64_t)what;
+             n <= (what == 3 ? last + 2 : first + (uint64_t)what); n++) {
             wal_segment_path("/wal", n, path, sizeof(path));
             (void)!io_remove(w.fs, path);
         }
@@ -770,8 +787,11 @@ static void power_cuts(bool mapped, int stride)
 static void failed_sync(bool mapped)
 {
     struct world w;
-    struct io_fault fault = {.fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO,
-                             .path_contains = "00000001.wal", .sync_drops_pages = true};
+    struct io_fault fault = {.fail_at = 1,
+                             .mask = 1u << IO_CALL_SYNC,
+                             .error_number = EIO,
+                             .path_contains = "00000001.wal",
+                             .sync_drops_pages = true};
 
     world_init(&w, true, mapped);
     world_must_open(&w);
@@ -801,8 +821,8 @@ static void failed_sync(bool mapped)
 static void failed_write(void)
 {
     struct world w;
-    struct io_fault fault = {.fail_at = 1, .mask = 1u << IO_CALL_WRITE, .error_number = EIO,
-                             .path_contains = "00000001.wal"};
+    struct io_fault fault = {
+        .fail_at = 1, .mask = 1u << IO_CALL_WRITE, .error_number = EIO, .path_contains = "00000001.wal"};
     struct pending p;
 
     world_init(&w, true, false);
@@ -1118,7 +1138,11 @@ static struct crowd {
     struct world w;
     struct mutex lock, publish;
     uint64_t ticket, published;
-    struct { wal_pos end; helios_seq last; _Atomic bool ready; } ring[RING];
+    struct {
+        wal_pos end;
+        helios_seq last;
+        _Atomic bool ready;
+    } ring[RING];
     bool sync;
 } crowd;
 

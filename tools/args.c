@@ -34,9 +34,14 @@ static bool parse_number(const char *text, uint64_t *number)
 
 static bool parse_durability(const char *text, helios_durability *durability)
 {
-    static const struct { const char *name; helios_durability durability; } rows[] = {
-        {"none", HELIOS_DURABILITY_NONE},   {"async", HELIOS_DURABILITY_ASYNC},
-        {"group", HELIOS_DURABILITY_GROUP}, {"sync", HELIOS_DURABILITY_SYNC},
+    static const struct {
+        const char *name;
+        helios_durability durability;
+    } rows[] = {
+        {"none", HELIOS_DURABILITY_NONE},
+        {"async", HELIOS_DURABILITY_ASYNC},
+        {"group", HELIOS_DURABILITY_GROUP},
+        {"sync", HELIOS_DURABILITY_SYNC},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -7,7 +7,8 @@
 
 enum { THREADS_MAX = 256, SEED = 20240229 };
 
-static const char default_workloads[] = "fillrandom,fillsync,overwrite,readrandom,readmissing,readseq,readreverse,seekrandom";
+static const char default_workloads[] =
+    "fillrandom,fillsync,overwrite,readrandom,readmissing,readseq,readreverse,seekrandom";
 
 struct bench {
     struct args *args;
@@ -26,7 +27,8 @@ static void *run_job(void *arg)
 }
 
 /* All threads of one workload; the first failure is the result. */
-static int run_jobs(struct bench *bench, const struct bench_workload *workload, struct bench_job *jobs, double *seconds)
+static int run_jobs(struct bench *bench, const struct bench_workload *workload, struct bench_job *jobs,
+                    double *seconds)
 {
     uint64_t ops = bench->setup.count / workload->divide, start;
     pthread_t threads[THREADS_MAX];
@@ -55,8 +57,8 @@ static int run_jobs(struct bench *bench, const struct bench_workload *workload, 
     return EXIT_CODE_OK;
 }
 
-static void print_result_json(const struct bench_workload *workload, const struct histogram *nanos, double seconds,
-                              uint64_t bytes)
+static void print_result_json(const struct bench_workload *workload, const struct histogram *nanos,
+                              double seconds, uint64_t bytes)
 {
     struct json_object *object = json_object_new_object();
 
@@ -145,7 +147,8 @@ static int run_list(struct bench *bench, char *list)
     char *rest = NULL;
     int code = EXIT_CODE_OK;
 
-    for (char *name = strtok_r(list, ",", &rest); name && code == EXIT_CODE_OK; name = strtok_r(NULL, ",", &rest)) {
+    for (char *name = strtok_r(list, ",", &rest); name && code == EXIT_CODE_OK;
+         name = strtok_r(NULL, ",", &rest)) {
         const struct bench_workload *workload = find_workload(name);
 
         if (!workload)
@@ -159,10 +162,12 @@ static void print_header(const struct bench *bench)
 {
     if (bench->args->json)
         return;
-    printf("%llu keys of %d bytes, values of %llu, %u thread%s; times in us\n", (unsigned long long)bench->setup.count,
-           BENCH_KEY_BYTES, (unsigned long long)bench->setup.value_bytes, bench->setup.threads,
+    printf("%llu keys of %d bytes, values of %llu, %u thread%s; times in us\n",
+           (unsigned long long)bench->setup.count, BENCH_KEY_BYTES,
+           (unsigned long long)bench->setup.value_bytes, bench->setup.threads,
            bench->setup.threads == 1 ? "" : "s");
-    printf("%-13s %14s %13s %9s %9s %9s %10s\n", "workload", "operations", "moved", "p50", "p99", "p99.9", "max");
+    printf("%-13s %14s %13s %9s %9s %9s %10s\n", "workload", "operations", "moved", "p50", "p99", "p99.9",
+           "max");
 }
 
 static int run_bench(struct args *args)
@@ -201,12 +206,14 @@ static const struct argp_option bench_options[] = {
     {"value-bytes", OPTION_VALUE_BYTES, "N", 0, "Bytes of a value (default 100)", 0},
     {"threads", OPTION_THREADS, "N", 0, "Threads (default 1)", 0},
     {"workloads", OPTION_WORKLOADS, "LIST", 0, "Names with commas between, in this order", 0},
-    OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command bench_commands[] = {
     {"bench", "DIRECTORY", "Measure this machine and disk",
-     "Makes a scratch database in DIRECTORY, which must not hold one, and removes it at the end. Workloads: fillseq, "
+     "Makes a scratch database in DIRECTORY, which must not hold one, and removes it at the end. Workloads: "
+     "fillseq, "
      "fillrandom, fillbatch (100 puts a commit), fillsync, overwrite, readrandom, readmissing, readseq, "
      "readreverse, seekrandom (and 10 next), deleterandom. The fills begin with an empty database, except "
      "fillsync; fillsync does a thousandth, seekrandom a tenth of the operations.",

@@ -8,7 +8,7 @@
 enum { BENCH_KEY_BYTES = 16, BENCH_BATCH = 100, BENCH_NEXTS = 10 };
 
 struct bench_setup {
-    uint64_t count;        /* keys */
+    uint64_t count; /* keys */
     uint64_t value_bytes;
     unsigned threads;
 };
@@ -17,8 +17,8 @@ struct bench_job; /* one thread's share of a workload */
 
 struct bench_workload {
     const char *name, *summary;
-    bool fresh;                 /* on an empty database */
-    uint64_t divide;            /* operations: count / divide */
+    bool fresh;      /* on an empty database */
+    uint64_t divide; /* operations: count / divide */
     helios_durability durability;
     helios_status (*run)(struct bench_job *);
 };
@@ -27,7 +27,7 @@ struct bench_job {
     const struct bench_workload *workload;
     const struct bench_setup *setup;
     helios_db *db;
-    uint64_t from, to;          /* operations of this thread */
+    uint64_t from, to; /* operations of this thread */
     struct random random;
     struct histogram nanos;
     uint64_t bytes, found;

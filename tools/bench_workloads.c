@@ -35,7 +35,8 @@ static uint64_t permute(uint64_t index, uint64_t count)
         uint64_t mask = ((uint64_t)1 << half) - 1, left = index >> half, right = index & mask;
 
         for (uint64_t round = 1; round <= 4; round++) {
-            uint64_t mixed = (right + round * 0x9E3779B97F4A7C15u) * 0xD1B54A32D192ED03u, next = left ^ (mixed >> 32 & mask);
+            uint64_t mixed = (right + round * 0x9E3779B97F4A7C15u) * 0xD1B54A32D192ED03u,
+                     next = left ^ (mixed >> 32 & mask);
 
             left = right;
             right = next;
@@ -131,7 +132,8 @@ static helios_status run_fillbatch(struct bench_job *job)
         for (uint64_t k = 0; k < BENCH_BATCH; k++) {
             helios_slice value_slice = next_value(job, value);
 
-            helios_batch_put(batch, make_key(key, permute(i * BENCH_BATCH + k, job->setup->count) * 2), value_slice);
+            helios_batch_put(batch, make_key(key, permute(i * BENCH_BATCH + k, job->setup->count) * 2),
+                             value_slice);
             job->bytes += BENCH_KEY_BYTES + value_slice.size;
         }
         status = helios_write(job->db, &options, batch, NULL);

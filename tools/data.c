@@ -161,7 +161,8 @@ static int report_absent(const struct args *args, helios_slice key)
         json_free(object);
     } else {
         fprintf(stderr, "heliosctl get: no key \"%s\" in %s\n", text.data, args->words[0]);
-        fprintf(stderr, "  next: `heliosctl scan %s --from KEY --limit 10` shows what is near\n", args->words[0]);
+        fprintf(stderr, "  next: `heliosctl scan %s --from KEY --limit 10` shows what is near\n",
+                args->words[0]);
     }
     free(text.data);
     return EXIT_CODE_NOT_FOUND;
@@ -178,7 +179,8 @@ static int get_one(const struct args *args, helios_db *db, const char *word, hel
         return EXIT_CODE_USAGE;
     status = helios_get(db, NULL, key, value);
     if (status == HELIOS_OK)
-        print_pair(args, key, (helios_slice){value->data ? value->data : "", value->size}, args->word_count == 2);
+        print_pair(args, key, (helios_slice){value->data ? value->data : "", value->size},
+                   args->word_count == 2);
     else if (status == HELIOS_NOT_FOUND)
         code = report_absent(args, key);
     else
@@ -265,15 +267,22 @@ out:
 
 static const struct argp_option create_options[] = {
     {"if-missing", OPTION_IF_MISSING, NULL, 0, "A database that is there already is fine", 0},
-    OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 static const struct argp_option put_options[] = {
     {"file", OPTION_FILE, "FILE", 0, "The value is FILE's content, byte for byte; - is standard input", 0},
-    OPTION_ROW_HEX, OPTION_ROW_DURABILITY, OPTION_ROW_CREATE, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_HEX,
+    OPTION_ROW_DURABILITY,
+    OPTION_ROW_CREATE,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 static const struct argp_option get_options[] = {
     {"raw", OPTION_RAW, NULL, 0, "The value's bytes and nothing else: no line end, no escapes", 0},
-    OPTION_ROW_HEX, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_HEX,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 static const struct argp_option delete_options[] = {
     OPTION_ROW_FROM, OPTION_ROW_TO, OPTION_ROW_HEX, OPTION_ROW_DURABILITY, OPTION_ROW_JSON, OPTION_ROW_END,

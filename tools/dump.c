@@ -84,10 +84,10 @@ static void print_segment(const struct args *args, const struct wal_segment_info
         print_and_free(object);
         return;
     }
-    printf("segment %" PRIu64 ", %" PRIu64 " bytes, numbers from %" PRIu64 "\n", info->header.number, info->size,
-           info->first);
-    printf("follows segment %" PRIu64 ", which ends at %" PRIu64 " with number %" PRIu64 "\n", info->predecessor,
-           info->predecessor_end, info->predecessor_last);
+    printf("segment %" PRIu64 ", %" PRIu64 " bytes, numbers from %" PRIu64 "\n", info->header.number,
+           info->size, info->first);
+    printf("follows segment %" PRIu64 ", which ends at %" PRIu64 " with number %" PRIu64 "\n",
+           info->predecessor, info->predecessor_end, info->predecessor_last);
     if (info->sealed)
         printf("sealed at %" PRIu64 " with number %" PRIu64 "\n", info->sealed_end, info->sealed_last);
     else
@@ -154,8 +154,9 @@ static void print_record(const struct args *args, const struct wal_record *recor
         add_number(object, "flags", record->flags);
         print_and_free(object);
     } else {
-        printf("%10" PRIu64 "  %-7s %12" PRIu64 " %6" PRIu32 " %10zu  %" PRIu64 "\n", wal_pos_offset(record->at),
-               record_type_name(record->type), record->first, record->op_count, record->body.size, record->time);
+        printf("%10" PRIu64 "  %-7s %12" PRIu64 " %6" PRIu32 " %10zu  %" PRIu64 "\n",
+               wal_pos_offset(record->at), record_type_name(record->type), record->first, record->op_count,
+               record->body.size, record->time);
     }
     if (args->entries)
         print_ops(args, record);
@@ -282,7 +283,8 @@ struct table_dump {
     helios_buf key;
 };
 
-static helios_status print_entries(struct table_dump *dump, const struct table_block_info *info, helios_slice image)
+static helios_status print_entries(struct table_dump *dump, const struct table_block_info *info,
+                                   helios_slice image)
 {
     struct block block;
     helios_status status = block_open(image.data, image.size, info->type == BLOCK_HISTORY, dump->path,
@@ -390,7 +392,8 @@ static void print_line(void *arg, const char *text)
     if (strchr(rest, '='))
         add_fields(object, rest);
     else if (*rest)
-        json_add_bytes(object, "text", (helios_slice){rest + strspn(rest, " "), strlen(rest + strspn(rest, " "))});
+        json_add_bytes(object, "text",
+                       (helios_slice){rest + strspn(rest, " "), strlen(rest + strspn(rest, " "))});
     print_and_free(object);
     free(copy);
 }
@@ -418,12 +421,14 @@ static int run_dump(struct args *args)
 static const struct argp_option dump_options[] = {
     {"entries", OPTION_ENTRIES, NULL, 0, "Also every operation of a record, every entry of a data block", 0},
     {"all", OPTION_ALL, NULL, 0, "Values in full length", 0},
-    OPTION_ROW_HEX, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_HEX,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command dump_commands[] = {
     {"dump", "wal|sst|manifest FILE", "Show what is in one file of a database",
-     "Files are DB/wal/N.wal, DB/sst/N.sst and DB/MANIFEST-N. The database need not open for this.", dump_options, 2,
-     2, run_dump},
+     "Files are DB/wal/N.wal, DB/sst/N.sst and DB/MANIFEST-N. The database need not open for this.",
+     dump_options, 2, 2, run_dump},
     {0},
 };

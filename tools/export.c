@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct export {
+struct export
+{
     struct args *args;
     struct walk walk;
     FILE *file;
@@ -81,7 +82,8 @@ static void write_field(struct export *export, struct json_object *field)
         text = json_object_get_string(field);
         size = (size_t)json_object_get_string_len(field);
     } else if (field) {
-        text = json_object_to_json_string_length(field, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+        text = json_object_to_json_string_length(field, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+                                                 &size);
     }
     csv_out_field(&export->out, text, size);
 }
@@ -190,7 +192,8 @@ static int close_file(struct export *export, int code)
     if (!bad || error == EPIPE || code)
         return code;
     errno = error;
-    return report_system(export->args, "cannot write %s", export->args->output ? export->args->output : "the output");
+    return report_system(export->args, "cannot write %s",
+                         export->args->output ? export->args->output : "the output");
 }
 
 static int run_export(struct args *args)
@@ -228,12 +231,17 @@ static const struct argp_option export_options[] = {
     {"format", OPTION_FORMAT, "FORMAT", 0, "ndjson (default), csv or tsv", 0},
     {"rows", OPTION_ROWS, NULL, 0, "The values are JSON objects: write their fields, without the keys", 0},
     {"output", OPTION_OUTPUT, "FILE", 0, "Write to FILE instead of standard output", 0},
-    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_PREFIX,
+    OPTION_ROW_FROM,
+    OPTION_ROW_TO,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command export_commands[] = {
     {"export", "DB", "Write keys and values as NDJSON, CSV or TSV",
-     "Pairs can be loaded again with `load --pairs`: in NDJSON as key and value (key_hex and value_hex for bytes "
+     "Pairs can be loaded again with `load --pairs`: in NDJSON as key and value (key_hex and value_hex for "
+     "bytes "
      "that are no UTF-8), in CSV and TSV in the text form with \\xNN. With --rows, what `load` made of a file "
      "becomes that file again; for CSV the columns are those that any row has.",
      export_options, 1, 1, run_export},

@@ -125,7 +125,8 @@ static enum fields_result bad_csv(struct field_reader *reader, struct fields *fi
     return FIELDS_BAD;
 }
 
-static const char broken_quotes[] = "quotes are not as RFC 4180 wants them: a field with a quote is quoted, and a quote in it doubled";
+static const char broken_quotes[] =
+    "quotes are not as RFC 4180 wants them: a field with a quote is quoted, and a quote in it doubled";
 
 static enum fields_result next_csv(struct field_reader *reader, struct lines *lines, struct fields *fields)
 {

@@ -25,11 +25,38 @@ enum exit_code {
 
 /* Options that have only a long form; those with a letter use the letter. */
 enum option_key {
-    OPTION_HEX = 1000, OPTION_JSON, OPTION_PREFIX, OPTION_FROM, OPTION_TO, OPTION_LIMIT, OPTION_REVERSE,
-    OPTION_KEYS_ONLY, OPTION_KEY, OPTION_FORMAT, OPTION_ROW_NUMBER, OPTION_KEEP_GOING, OPTION_REPLACE,
-    OPTION_BATCH, OPTION_ACKNOWLEDGE, OPTION_PAIRS, OPTION_ROWS, OPTION_DURABILITY, OPTION_CREATE, OPTION_RAW,
-    OPTION_FILE, OPTION_YES, OPTION_ENTRIES, OPTION_SCAN, OPTION_COUNT, OPTION_VALUE_BYTES, OPTION_THREADS,
-    OPTION_WORKLOADS, OPTION_OUTPUT, OPTION_ALL, OPTION_IF_MISSING, OPTION_SEPARATOR,
+    OPTION_HEX = 1000,
+    OPTION_JSON,
+    OPTION_PREFIX,
+    OPTION_FROM,
+    OPTION_TO,
+    OPTION_LIMIT,
+    OPTION_REVERSE,
+    OPTION_KEYS_ONLY,
+    OPTION_KEY,
+    OPTION_FORMAT,
+    OPTION_ROW_NUMBER,
+    OPTION_KEEP_GOING,
+    OPTION_REPLACE,
+    OPTION_BATCH,
+    OPTION_ACKNOWLEDGE,
+    OPTION_PAIRS,
+    OPTION_ROWS,
+    OPTION_DURABILITY,
+    OPTION_CREATE,
+    OPTION_RAW,
+    OPTION_FILE,
+    OPTION_YES,
+    OPTION_ENTRIES,
+    OPTION_SCAN,
+    OPTION_COUNT,
+    OPTION_VALUE_BYTES,
+    OPTION_THREADS,
+    OPTION_WORKLOADS,
+    OPTION_OUTPUT,
+    OPTION_ALL,
+    OPTION_IF_MISSING,
+    OPTION_SEPARATOR,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
@@ -58,8 +85,8 @@ struct command {
 };
 
 /* Each file of commands has a table that ends with a NULL name. */
-extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[], stats_commands[],
-    tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[];
+extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
+    stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[];
 
 const struct command *command_find(const char *name);
 /* argv[0] is the command's name. -1: go on and run it; else the exit code. Without may_exit (in the
@@ -67,15 +94,38 @@ const struct command *command_find(const char *name);
 int args_parse(const struct command *, int argc, char **argv, bool may_exit, struct args *);
 
 /* Shared rows of option tables. */
-#define OPTION_ROW_HEX {"hex", OPTION_HEX, NULL, 0, "Keys and values are hexadecimal, in arguments and output", 0}
-#define OPTION_ROW_JSON {"json", OPTION_JSON, NULL, 0, "Print JSON", 0}
-#define OPTION_ROW_PREFIX {"prefix", OPTION_PREFIX, "KEY", 0, "Only keys that begin with KEY", 0}
-#define OPTION_ROW_FROM {"from", OPTION_FROM, "KEY", 0, "From KEY on, inclusive", 0}
-#define OPTION_ROW_TO {"to", OPTION_TO, "KEY", 0, "Up to KEY, exclusive", 0}
+#define OPTION_ROW_HEX                                                                                         \
+    {                                                                                                          \
+        "hex", OPTION_HEX, NULL, 0, "Keys and values are hexadecimal, in arguments and output", 0              \
+    }
+#define OPTION_ROW_JSON                                                                                        \
+    {                                                                                                          \
+        "json", OPTION_JSON, NULL, 0, "Print JSON", 0                                                          \
+    }
+#define OPTION_ROW_PREFIX                                                                                      \
+    {                                                                                                          \
+        "prefix", OPTION_PREFIX, "KEY", 0, "Only keys that begin with KEY", 0                                  \
+    }
+#define OPTION_ROW_FROM                                                                                        \
+    {                                                                                                          \
+        "from", OPTION_FROM, "KEY", 0, "From KEY on, inclusive", 0                                             \
+    }
+#define OPTION_ROW_TO                                                                                          \
+    {                                                                                                          \
+        "to", OPTION_TO, "KEY", 0, "Up to KEY, exclusive", 0                                                   \
+    }
 #define OPTION_ROW_DURABILITY                                                                                  \
-    {"durability", OPTION_DURABILITY, "MODE", 0, "none, async, group or sync (default: sync)", 0}
-#define OPTION_ROW_CREATE {"create", OPTION_CREATE, NULL, 0, "Create the database if it does not exist", 0}
-#define OPTION_ROW_END {0}
+    {                                                                                                          \
+        "durability", OPTION_DURABILITY, "MODE", 0, "none, async, group or sync (default: sync)", 0            \
+    }
+#define OPTION_ROW_CREATE                                                                                      \
+    {                                                                                                          \
+        "create", OPTION_CREATE, NULL, 0, "Create the database if it does not exist", 0                        \
+    }
+#define OPTION_ROW_END                                                                                         \
+    {                                                                                                          \
+        0                                                                                                      \
+    }
 
 /* ---- memory ---- */
 void *xalloc(size_t size);
@@ -108,12 +158,12 @@ bool ctl_is_shared(void);
 bool bytes_from_text(const struct args *, const char *text, helios_slice *);
 bool bytes_decode(bool hex, const char *text, helios_slice *); /* the same, silent */
 void slice_free(helios_slice *);
-void text_append(helios_buf *, helios_slice);          /* the text form */
+void text_append(helios_buf *, helios_slice); /* the text form */
 void hex_append(helios_buf *, helios_slice);
-void display_append(helios_buf *, helios_slice);       /* as text form, but backslashes as they are */
+void display_append(helios_buf *, helios_slice);             /* as text form, but backslashes as they are */
 void print_bytes(FILE *, const struct args *, helios_slice); /* text form or hexadecimal */
 bool utf8_valid(helios_slice);
-size_t utf8_columns(const char *text); /* code points */
+size_t utf8_columns(const char *text);                     /* code points */
 void buf_add(helios_buf *, const void *data, size_t size); /* keeps a NUL behind */
 void buf_add_text(helios_buf *, const char *);
 /* The smallest key above all that begin with prefix; data NULL if there is none. Allocates. */
@@ -142,7 +192,8 @@ struct progress {
     const char *label, *unit; /* unit NULL: bytes */
     uint64_t start, last, total;
 };
-void progress_begin(struct progress *, const struct args *, const char *label, const char *unit, uint64_t total);
+void progress_begin(struct progress *, const struct args *, const char *label, const char *unit,
+                    uint64_t total);
 void progress_update(struct progress *, uint64_t done, uint64_t units);
 void progress_say(struct progress *, const char *text); /* in the bar's place */
 void progress_clear(struct progress *);                 /* before other output */

@@ -24,7 +24,7 @@ struct input {
     size_t column_count;
     size_t key_columns[KEY_COLUMNS_MAX]; /* where --key (or --pairs: key, value) stand */
     struct json_tokener *tokener;
-    struct json_object *object; /* behind the row's value */
+    struct json_object *object;                  /* behind the row's value */
     helios_slice prefix, key_bytes, value_bytes; /* owned; the latter two with --pairs */
     helios_buf key;
     char problem[256];
@@ -87,8 +87,8 @@ static enum input_result key_end(struct input *input, struct input_row *row)
 static helios_slice object_text(struct json_object *object)
 {
     size_t size;
-    const char *text =
-        json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+    const char *text = json_object_to_json_string_length(
+        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
 
     return (helios_slice){text, size};
 }
@@ -130,9 +130,11 @@ static enum input_result row_of_fields(struct input *input, const struct fields 
         helios_slice item = fields->items[i];
 
         if (item.size > VALUE_BYTES_MAX)
-            return bad(input, row, "column \"%s\" has %zu bytes, more than 1 GiB", input->columns[i], item.size);
+            return bad(input, row, "column \"%s\" has %zu bytes, more than 1 GiB", input->columns[i],
+                       item.size);
         if (!utf8_valid(item))
-            return bad(input, row, "column \"%s\" is not UTF-8 (convert the file with iconv)", input->columns[i]);
+            return bad(input, row, "column \"%s\" is not UTF-8 (convert the file with iconv)",
+                       input->columns[i]);
         json_object_object_add_ex(input->object, input->columns[i],
                                   json_object_new_string_len(item.data, (int)item.size),
                                   JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY);
@@ -179,7 +181,8 @@ static bool pair_member(struct json_object *object, const char *name, helios_sli
         return true;
     }
     snprintf(hex_name, sizeof(hex_name), "%s_hex", name);
-    return json_object_object_get_ex(object, hex_name, &member) && json_object_is_type(member, json_type_string) &&
+    return json_object_object_get_ex(object, hex_name, &member) &&
+           json_object_is_type(member, json_type_string) &&
            bytes_decode(true, json_object_get_string(member), bytes);
 }
 
@@ -247,12 +250,15 @@ static enum input_result next_object(struct input *input, struct input_row *row)
                        ? "the object ends early"
                        : json_tokener_error_desc(json_tokener_get_error(input->tokener)),
                    json_tokener_get_parse_end(input->tokener));
-    if (json_tokener_get_parse_end(input->tokener) != line.size || !json_object_is_type(input->object, json_type_object))
+    if (json_tokener_get_parse_end(input->tokener) != line.size ||
+        !json_object_is_type(input->object, json_type_object))
         return bad(input, row, "not one JSON object");
     if (!input->args->pairs)
         return row_of_object(input, line, row);
-    if (!pair_member(input->object, "key", &input->key_bytes) || !pair_member(input->object, "value", &input->value_bytes))
-        return bad(input, row, "not as `export` writes pairs: \"key\" and \"value\", or \"key_hex\" and \"value_hex\"");
+    if (!pair_member(input->object, "key", &input->key_bytes) ||
+        !pair_member(input->object, "value", &input->value_bytes))
+        return bad(input, row,
+                   "not as `export` writes pairs: \"key\" and \"value\", or \"key_hex\" and \"value_hex\"");
     row->key = input->key_bytes;
     row->value = input->value_bytes;
     return check_sizes(input, row);
@@ -278,10 +284,10 @@ static int take_format(const struct args *args, enum format *format)
     const char *path = args->words[1], *name = args->format;
 
     if (!name)
-        name = ends_with(path, ".csv")                                ? "csv"
-               : ends_with(path, ".tsv") || ends_with(path, ".tab")   ? "tsv"
+        name = ends_with(path, ".csv")                                   ? "csv"
+               : ends_with(path, ".tsv") || ends_with(path, ".tab")      ? "tsv"
                : ends_with(path, ".ndjson") || ends_with(path, ".jsonl") ? "ndjson"
-                                                                      : NULL;
+                                                                         : NULL;
     if (!name)
         return report_usage(args, "what is in %s? Say --format csv, tsv or ndjson", path);
     if (strcmp(name, "csv") == 0)
@@ -304,7 +310,8 @@ static int report_column(const struct input *input, const char *name)
         buf_add_text(&names, i ? ", " : "");
         buf_add_text(&names, input->columns[i]);
     }
-    code = report_usage(input->args, "%s has no column \"%s\"; it has: %s", input->args->words[1], name, names.data);
+    code = report_usage(input->args, "%s has no column \"%s\"; it has: %s", input->args->words[1], name,
+                        names.data);
     free(names.data);
     return code;
 }

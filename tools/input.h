@@ -19,7 +19,7 @@ void input_close(struct input *);
 enum input_result input_next(struct input *, struct input_row *);
 bool input_failed(const struct input *); /* the end came by a read error: errno */
 bool input_can_rewind(const struct input *);
-int input_rewind(struct input *);           /* to the first row; 0 or an exit code */
+int input_rewind(struct input *); /* to the first row; 0 or an exit code */
 uint64_t input_offset(const struct input *);
 uint64_t input_total(const struct input *); /* bytes; 0: not known */
 

@@ -10,7 +10,8 @@ void json_add_bytes(struct json_object *object, const char *name, helios_slice s
     char hex_name[64];
 
     if (utf8_valid(slice)) {
-        json_object_object_add(object, name, json_object_new_string_len(slice.size ? slice.data : "", (int)slice.size));
+        json_object_object_add(object, name,
+                               json_object_new_string_len(slice.size ? slice.data : "", (int)slice.size));
         return;
     }
     snprintf(hex_name, sizeof(hex_name), "%s_hex", name);

@@ -69,11 +69,12 @@ static bool is_new(struct load *load, const struct input_row *row, int *code)
     }
     text_append(&text, row->key);
     if (before)
-        snprintf(problem, sizeof(problem), "the key \"%.150s\" stands in line %llu already (--replace: the last one wins)",
-                 text.data, (unsigned long long)before);
+        snprintf(problem, sizeof(problem),
+                 "the key \"%.150s\" stands in line %llu already (--replace: the last one wins)", text.data,
+                 (unsigned long long)before);
     else
-        snprintf(problem, sizeof(problem), "the key \"%.150s\" is in the database already (--replace overwrites it)",
-                 text.data);
+        snprintf(problem, sizeof(problem),
+                 "the key \"%.150s\" is in the database already (--replace overwrites it)", text.data);
     free(text.data);
     note_bad(load, row->line, problem);
     return false;
@@ -117,7 +118,8 @@ static int pass(struct load *load, bool only_check, bool check)
     enum input_result result;
     int code = EXIT_CODE_OK;
 
-    progress_begin(&load->progress, load->args, only_check ? "checking" : "loading", "rows", input_total(load->input));
+    progress_begin(&load->progress, load->args, only_check ? "checking" : "loading", "rows",
+                   input_total(load->input));
     load->rows = 0;
     while (code == EXIT_CODE_OK && (result = input_next(load->input, &row)) != INPUT_END) {
         if (result == INPUT_BAD) {
@@ -143,8 +145,9 @@ static int pass(struct load *load, bool only_check, bool check)
 
 static int refuse(const struct load *load)
 {
-    return report_input(load->args, "%llu bad line%s in %s: nothing was loaded. Mend them, or leave them out with --keep-going",
-                        (unsigned long long)load->bad, load->bad == 1 ? "" : "s", load->args->words[1]);
+    return report_input(
+        load->args, "%llu bad line%s in %s: nothing was loaded. Mend them, or leave them out with --keep-going",
+        (unsigned long long)load->bad, load->bad == 1 ? "" : "s", load->args->words[1]);
 }
 
 static int run_passes(struct load *load)
@@ -200,7 +203,8 @@ static int check_arguments(const struct args *args)
     if (args->pairs && (args->key_column_count || args->row_number || args->prefix))
         return report_usage(args, "--pairs brings its own keys: leave out --key, --row-number and --prefix");
     if (!args->pairs && !args->key_column_count && !args->row_number)
-        return report_usage(args, "which column is the key? --key COLUMN (several: repeat it), or --row-number");
+        return report_usage(args,
+                            "which column is the key? --key COLUMN (several: repeat it), or --row-number");
     if (args->batch == 0)
         return report_usage(args, "--batch wants at least 1");
     return EXIT_CODE_OK;
@@ -216,7 +220,9 @@ static int run_load(struct args *args)
     if (code)
         return code;
     if (args->batch != UINT64_MAX && !args->keep_going && !input_can_rewind(load.input)) {
-        code = report_usage(args, "--batch reads the file twice, which a pipe cannot give: leave out --batch, or add --keep-going");
+        code = report_usage(
+            args,
+            "--batch reads the file twice, which a pipe cannot give: leave out --batch, or add --keep-going");
         goto out;
     }
     code = ctl_open(args, OPEN_WRITE, &load.db);
@@ -252,7 +258,10 @@ static const struct argp_option load_options[] = {
     {"acknowledge", OPTION_ACKNOWLEDGE, NULL, 0, "Print a line after each commit", 0},
     {"keep-going", OPTION_KEEP_GOING, NULL, 0, "Load the good lines, leave out the bad ones", 0},
     {"replace", OPTION_REPLACE, NULL, 0, "Overwrite keys that are there already", 0},
-    OPTION_ROW_DURABILITY, OPTION_ROW_CREATE, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_DURABILITY,
+    OPTION_ROW_CREATE,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command load_commands[] = {

@@ -6,12 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct { const char *title; const struct command *commands; } groups[] = {
-    {"Keys and values", data_commands}, {NULL, scan_commands},
-    {"Files in and out", load_commands}, {NULL, export_commands},
-    {"Looking inside", stats_commands},  {NULL, tree_commands},  {NULL, dump_commands},
+static const struct {
+    const char *title;
+    const struct command *commands;
+} groups[] = {
+    {"Keys and values", data_commands},
+    {NULL, scan_commands},
+    {"Files in and out", load_commands},
+    {NULL, export_commands},
+    {"Looking inside", stats_commands},
+    {NULL, tree_commands},
+    {NULL, dump_commands},
     {"Upkeep", upkeep_commands},
-    {"Trying out", bench_commands},      {NULL, shell_commands},
+    {"Trying out", bench_commands},
+    {NULL, shell_commands},
 };
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
 

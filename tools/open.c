@@ -25,7 +25,8 @@ static const char *advice(helios_status status)
     switch (status) {
     case HELIOS_BUSY: return "close the program that has it open (`fuser -v DB/HELIOS` names it) and try again";
     case HELIOS_CORRUPT:
-        return "copy the directory before anything else, then go back to a checkpoint; `heliosctl dump` shows what "
+        return "copy the directory before anything else, then go back to a checkpoint; `heliosctl dump` shows "
+               "what "
                "single files hold";
     case HELIOS_NO_SPACE: return "nothing was lost: make room on the disk and try again";
     case HELIOS_NO_MEMORY: return "give the process more memory, or load in parts with --batch";
@@ -37,8 +38,8 @@ static const char *advice(helios_status status)
     }
 }
 
-static void print_failure(const struct args *args, const char *status_name, const char *message, const char *next,
-                          int code)
+static void print_failure(const struct args *args, const char *status_name, const char *message,
+                          const char *next, int code)
 {
     fflush(stdout);
     if (args->json) {
@@ -74,8 +75,8 @@ int report_status(const struct args *args, helios_status status, const char *wha
     return code;
 }
 
-static int report_text(const struct args *args, const char *name, const char *next, int code, const char *format,
-                       va_list values)
+static int report_text(const struct args *args, const char *name, const char *next, int code,
+                       const char *format, va_list values)
 {
     char message[1024];
 
@@ -164,8 +165,11 @@ int ctl_open(const struct args *args, enum open_mode mode, helios_db **db)
         return EXIT_CODE_OK;
     code = report_status(args, status, NULL);
     if (status == HELIOS_NOT_FOUND && !args->json)
-        fprintf(stderr, options.create_if_missing ? "  next: make the directory above %s first\n"
-                        : "  next: check the path, or make a database with `heliosctl create %s`\n", args->words[0]);
+        fprintf(stderr,
+                options.create_if_missing
+                    ? "  next: make the directory above %s first\n"
+                    : "  next: check the path, or make a database with `heliosctl create %s`\n",
+                args->words[0]);
     return code;
 }
 

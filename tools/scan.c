@@ -152,11 +152,15 @@ static int run_count(struct args *args)
 }
 
 static const struct argp_option scan_options[] = {
-    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO,
+    OPTION_ROW_PREFIX,
+    OPTION_ROW_FROM,
+    OPTION_ROW_TO,
     {"limit", OPTION_LIMIT, "N", 0, "At most N keys", 0},
     {"reverse", OPTION_REVERSE, NULL, 0, "Largest key first", 0},
     {"keys-only", OPTION_KEYS_ONLY, NULL, 0, "Leave the values out", 0},
-    OPTION_ROW_HEX, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_HEX,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 static const struct argp_option count_options[] = {
     OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO, OPTION_ROW_HEX, OPTION_ROW_JSON, OPTION_ROW_END,

@@ -45,8 +45,9 @@ static int split(char *line, char **words)
 
 static void print_commands(void)
 {
-    static const struct command *const tables[] = {data_commands,  scan_commands, load_commands,  export_commands,
-                                                   stats_commands, tree_commands, upkeep_commands};
+    static const struct command *const tables[] = {data_commands,   scan_commands,  load_commands,
+                                                   export_commands, stats_commands, tree_commands,
+                                                   upkeep_commands};
 
     puts("As on the command line, without the database:");
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
@@ -143,7 +144,7 @@ static const struct argp_option shell_options[] = {OPTION_ROW_CREATE, OPTION_ROW
 
 const struct command shell_commands[] = {
     {"shell", "DB", "The same commands at a prompt, the database kept open",
-     "From a file or pipe: one command a line; the exit code is the last one that was not 0.", shell_options, 1, 1,
-     run_shell},
+     "From a file or pipe: one command a line; the exit code is the last one that was not 0.", shell_options, 1,
+     1, run_shell},
     {0},
 };

@@ -20,7 +20,8 @@ int stats_take(struct args *args, struct json_object **stats)
     if (code == EXIT_CODE_OK) {
         *stats = json_tokener_parse(text);
         if (!*stats)
-            code = report_failure(args, "the library's statistics are not JSON: heliosctl and libhelios do not fit");
+            code = report_failure(args,
+                                  "the library's statistics are not JSON: heliosctl and libhelios do not fit");
     }
     helios_free(text);
     return code;
@@ -60,7 +61,8 @@ static void print_scalars(const struct args *args, const char *outer, struct jso
         if (json_object_is_type(member, json_type_object)) {
             print_scalars(args, path, member);
         } else if (!json_object_is_type(member, json_type_array) &&
-                   (args->all || !json_object_is_type(member, json_type_int) || json_object_get_uint64(member) != 0)) {
+                   (args->all || !json_object_is_type(member, json_type_int) ||
+                    json_object_get_uint64(member) != 0)) {
             printf("%-28s ", path);
             if (json_object_is_type(member, json_type_int))
                 print_number(path, json_object_get_uint64(member));
@@ -81,8 +83,9 @@ struct json_object *stats_array(struct json_object *object, const char *name)
 {
     struct json_object *member;
 
-    return json_object_object_get_ex(object, name, &member) && json_object_is_type(member, json_type_array) ? member
-                                                                                                            : NULL;
+    return json_object_object_get_ex(object, name, &member) && json_object_is_type(member, json_type_array)
+               ? member
+               : NULL;
 }
 
 void stats_level_sum(struct json_object *level, struct level_sum *sum)
@@ -139,7 +142,8 @@ static int run_stats(struct args *args)
 
 static const struct argp_option stats_options[] = {
     {"all", OPTION_ALL, NULL, 0, "Also the numbers that are 0", 0},
-    OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command stats_commands[] = {

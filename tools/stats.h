@@ -5,8 +5,8 @@
 
 /* Opens words[0], takes helios_stats_json(), closes. 0 or an exit code, reported. json_free() it. */
 int stats_take(struct args *, struct json_object **);
-uint64_t stats_number(struct json_object *, const char *name);                 /* 0: not there */
-struct json_object *stats_array(struct json_object *, const char *name);       /* NULL: not there */
+uint64_t stats_number(struct json_object *, const char *name);           /* 0: not there */
+struct json_object *stats_array(struct json_object *, const char *name); /* NULL: not there */
 
 struct level_sum {
     int level;

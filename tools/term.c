@@ -112,7 +112,8 @@ static void add_amounts(const struct progress *progress, uint64_t units, double 
 }
 
 /* "label [####>    ]  42 %  123,456 rows  98,000/s  0:12 left" */
-static void compose(const struct progress *progress, uint64_t done, uint64_t units, uint64_t now, helios_buf *line)
+static void compose(const struct progress *progress, uint64_t done, uint64_t units, uint64_t now,
+                    helios_buf *line)
 {
     double seconds = (double)(now - progress->start) / 1e6 + 1e-6;
     double part = progress->total ? (double)done / (double)progress->total : 0;

@@ -28,7 +28,9 @@ void buf_add_text(helios_buf *buf, const char *text)
 /* Bytes of the well-formed UTF-8 sequence at `at` (RFC 3629), 0 if there is none. */
 static size_t utf8_length(const unsigned char *at, size_t left)
 {
-    static const struct { unsigned char from, to, second_from, second_to, size; } rows[] = {
+    static const struct {
+        unsigned char from, to, second_from, second_to, size;
+    } rows[] = {
         {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
         {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
         {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
@@ -227,7 +229,8 @@ bool bytes_from_text(const struct args *args, const char *text, helios_slice *sl
     if (args->hex)
         report_usage(args, "\"%s\" is not hexadecimal: an even number of digits 0-9 a-f is wanted", text);
     else
-        report_usage(args, "\"%s\": a backslash there begins no escape; \\\\ is a backslash, \\xNN a byte", text);
+        report_usage(args, "\"%s\": a backslash there begins no escape; \\\\ is a backslash, \\xNN a byte",
+                     text);
     return false;
 }
 

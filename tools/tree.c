@@ -21,7 +21,7 @@ struct picture {
     struct json_object *levels;
     const char **bounds; /* sorted, distinct; borrowed from the JSON */
     size_t bound_count;
-    int span, key;       /* columns of a file's span, of a key */
+    int span, key; /* columns of a file's span, of a key */
     bool colours;
 };
 
@@ -217,12 +217,14 @@ static int run_tree(struct args *args)
 
 static const struct argp_option tree_options[] = {
     {"all", OPTION_ALL, NULL, 0, "Every file of every level", 0},
-    OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command tree_commands[] = {
     {"tree", "DB", "Draw the levels and their files",
-     "One line a file: number, size, entries, the part of the keys that it spans (of all keys in files, left to "
+     "One line a file: number, size, entries, the part of the keys that it spans (of all keys in files, left "
+     "to "
      "right), smallest and largest key.",
      tree_options, 1, 1, run_tree},
     {0},

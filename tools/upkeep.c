@@ -69,7 +69,8 @@ static struct table_sum table_sum(helios_db *db)
 {
     struct table_sum sum = {0};
 
-    if (helios_stat(db, "table.bytes", &sum.bytes) != HELIOS_OK || helios_stat(db, "files", &sum.files) != HELIOS_OK)
+    if (helios_stat(db, "table.bytes", &sum.bytes) != HELIOS_OK ||
+        helios_stat(db, "files", &sum.files) != HELIOS_OK)
         return (struct table_sum){0};
     return sum;
 }
@@ -196,14 +197,16 @@ static const struct argp_option compact_options[] = {
 };
 static const struct argp_option destroy_options[] = {
     {"yes", OPTION_YES, NULL, 0, "Yes, delete it", 0},
-    OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_JSON,
+    OPTION_ROW_END,
 };
 
 const struct command upkeep_commands[] = {
     {"verify", "DB", "Read every byte and check it", "Exit code 4 if anything is damaged.", plain_options, 1, 1,
      run_verify},
     {"flush", "DB", "Write what is in the log into tables", NULL, plain_options, 1, 1, run_flush},
-    {"compact", "DB", "Merge all levels, or a range of keys, into the last", NULL, compact_options, 1, 1, run_compact},
+    {"compact", "DB", "Merge all levels, or a range of keys, into the last", NULL, compact_options, 1, 1,
+     run_compact},
     {"checkpoint", "DB PATH", "Make a consistent copy by hard links",
      "PATH must not exist and must be on the same file system. The copy shares the tables' disk space.",
      plain_options, 2, 2, run_checkpoint},

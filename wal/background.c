@@ -205,7 +205,7 @@ static void prepare_once(struct wal *wal, uint64_t want)
         room = segment->size - WAL_DATA;
         if (wal->next_size < wal->options.segment_bytes)
             wal->next_size = 4 * wal->next_size < wal->options.segment_bytes ? 4 * wal->next_size
-                                                                              : wal->options.segment_bytes;
+                                                                             : wal->options.segment_bytes;
         list_add(wal, segment);
         atomic_store_explicit(&wal->prepared, segment, memory_order_release);
         atomic_store_explicit(&wal->prepared_room, room, memory_order_release);
@@ -221,7 +221,8 @@ static void keeper_prepare(struct wal *wal)
     mutex_lock(&wal->mu);
     want = wal->want;
     room = atomic_load_explicit(&wal->prepared, memory_order_acquire)
-               ? atomic_load_explicit(&wal->prepared_room, memory_order_acquire) : 0;
+               ? atomic_load_explicit(&wal->prepared_room, memory_order_acquire)
+               : 0;
     needed = room == 0 || room < want;
     wal->attempting = needed;
     if (!needed)

@@ -14,9 +14,9 @@ struct tail {
     const struct wal_options *options;
     struct io_file *file;
     uint64_t number, salt;
-    uint64_t offset;          /* of the next record */
-    helios_seq first;         /* of the first record copied; 0: none */
-    unsigned char *buffer;    /* [written, offset) */
+    uint64_t offset;       /* of the next record */
+    helios_seq first;      /* of the first record copied; 0: none */
+    unsigned char *buffer; /* [written, offset) */
     size_t capacity;
     uint64_t written;
 };
@@ -180,8 +180,7 @@ static helios_status first_create(const struct wal_options *options, const struc
     struct tail tail = {.options = options, .offset = WAL_DATA, .written = WAL_DATA};
     helios_status status;
 
-    info.header.number =
-        (chain->last > recovery->last_segment ? chain->last : recovery->last_segment) + 1;
+    info.header.number = (chain->last > recovery->last_segment ? chain->last : recovery->last_segment) + 1;
     if (info.header.number > WAL_NUMBER_MAX)
         return fail(HELIOS_LIMIT, "%s: no segment number is left", options->directory);
     predecessor_choose(chain, recovery, &info);
@@ -336,8 +335,8 @@ static void begin_in(struct wal *wal, struct wal_segment *segment, uint64_t star
         wal->next_size = wal->options.segment_bytes;
 }
 
-helios_status wal_open(const struct wal_options *options, const struct wal_recovery *recovery,
-                       helios_seq next, struct wal **out)
+helios_status wal_open(const struct wal_options *options, const struct wal_recovery *recovery, helios_seq next,
+                       struct wal **out)
 {
     struct wal *wal = NULL;
     struct wal_chain chain = {0};
@@ -382,7 +381,8 @@ static helios_status close_seal(struct wal *wal)
 
     wal_keeper_seal(wal);
     /* Something was reserved and never published: there is no end to seal. */
-    if (published.pos != atomic_load_explicit(&wal->at, memory_order_relaxed) || wal_pos_segment(published.pos) != segment->number)
+    if (published.pos != atomic_load_explicit(&wal->at, memory_order_relaxed) ||
+        wal_pos_segment(published.pos) != segment->number)
         return HELIOS_OK;
     return wal_seal(wal, segment, wal_pos_offset(published.pos), published.last, true);
 }

@@ -160,13 +160,11 @@ static helios_status record_get(struct wal_reader *reader, struct wal_record *ou
     if (status != HELIOS_OK)
         return status;
     switch (wal_header_decode(header, reader->info.header.salt, at, reader->limit - at, &record, &body_xxh3)) {
-    case WAL_NO_RECORD:
-        return HELIOS_OK;
+    case WAL_NO_RECORD: return HELIOS_OK;
     case WAL_UNKNOWN:
         return fail(HELIOS_UNSUPPORTED, "%s: record at %" PRIu64 ": type %d, flags 0x%x are not known",
                     io_path(reader->file), at, (int)record.type, record.flags);
-    case WAL_VALID:
-        break;
+    case WAL_VALID: break;
     }
     size = wal_record_size(record.body.size);
     status = body_get(reader, &record, body_xxh3, &good);

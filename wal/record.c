@@ -14,11 +14,13 @@ enum {
     RECORD_FLAGS = 52,
     RECORD_SIZE_CHECK = 56,
 };
-_Static_assert(RECORD_OP_COUNT == RECORD_SIZE + 4 && RECORD_CHECKSUM == RECORD_OP_COUNT + 4, "size and op count are one word");
+_Static_assert(RECORD_OP_COUNT == RECORD_SIZE + 4 && RECORD_CHECKSUM == RECORD_OP_COUNT + 4,
+               "size and op count are one word");
 _Static_assert(RECORD_FIRST == RECORD_CHECKSUM + 8, "the checksum covers all fields behind it");
-_Static_assert(RECORD_TIME == RECORD_FIRST + 8 && RECORD_SYNCED == RECORD_TIME + 8 && RECORD_BODY_XXH3 == RECORD_SYNCED + 8 &&
-                   RECORD_BRANCH == RECORD_BODY_XXH3 + 8 && RECORD_FLAGS == RECORD_BRANCH + 4 &&
-                   RECORD_SIZE_CHECK == RECORD_FLAGS + 4, "they follow each other without a gap");
+_Static_assert(RECORD_TIME == RECORD_FIRST + 8 && RECORD_SYNCED == RECORD_TIME + 8 &&
+                   RECORD_BODY_XXH3 == RECORD_SYNCED + 8 && RECORD_BRANCH == RECORD_BODY_XXH3 + 8 &&
+                   RECORD_FLAGS == RECORD_BRANCH + 4 && RECORD_SIZE_CHECK == RECORD_FLAGS + 4,
+               "they follow each other without a gap");
 _Static_assert(WAL_RECORD_HEADER == RECORD_SIZE_CHECK + 8, "and the last of them covers those before it");
 
 #define SIZE_CHECK_MASK UINT64_C(0x5d8a1f3b96c2e047)
@@ -61,9 +63,8 @@ static enum wal_verdict header_judge(const struct wal_record *record, uint32_t s
     return WAL_VALID;
 }
 
-enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], uint64_t salt,
-                                   uint64_t offset, uint64_t room, struct wal_record *record,
-                                   uint64_t *body_xxh3)
+enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], uint64_t salt, uint64_t offset,
+                                   uint64_t room, struct wal_record *record, uint64_t *body_xxh3)
 {
     uint32_t size = get_u32(in + RECORD_SIZE);
     unsigned type = in[RECORD_FIRST]; /* the low byte */

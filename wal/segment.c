@@ -27,9 +27,12 @@ enum {
     SEAL_SIZE = 64,
 };
 _Static_assert((int)WAL_LINK == (int)FILE_HEADER_SIZE, "the link follows the file header");
-_Static_assert((int)LINK_XXH3 + 8 == (int)LINK_END && (int)LINK_COPIED_END + 8 == (int)LINK_XXH3, "its checksum ends it");
-_Static_assert(SEAL_TIME + 8 + 3 * 8 == SEAL_XXH3 && SEAL_XXH3 + 8 == SEAL_SIZE, "the seal keeps three words for later");
-_Static_assert((int)LINK_END <= (int)WAL_SEAL && (int)WAL_SEAL + (int)SEAL_SIZE <= (int)WAL_DATA, "link and seal do not meet");
+_Static_assert((int)LINK_XXH3 + 8 == (int)LINK_END && (int)LINK_COPIED_END + 8 == (int)LINK_XXH3,
+               "its checksum ends it");
+_Static_assert(SEAL_TIME + 8 + 3 * 8 == SEAL_XXH3 && SEAL_XXH3 + 8 == SEAL_SIZE,
+               "the seal keeps three words for later");
+_Static_assert((int)LINK_END <= (int)WAL_SEAL && (int)WAL_SEAL + (int)SEAL_SIZE <= (int)WAL_DATA,
+               "link and seal do not meet");
 _Static_assert(WAL_SEAL % 512 == 0, "the seal is alone in its sector, so that writing it risks nothing else");
 
 static const char seal_magic[8] = {'S', 'E', 'A', 'L', 'S', 'E', 'A', 'L'};
@@ -55,8 +58,7 @@ void wal_info_encode(const struct wal_segment_info *info, unsigned char page[WAL
     put_u64(page + LINK_SEGMENT_SIZE, info->size);
     put_u64(page + LINK_CREATED, info->created);
     put_u64(page + LINK_COPIED_END, info->copied_end);
-    put_u64(page + LINK_XXH3,
-            checksum(page + WAL_LINK, LINK_XXH3 - WAL_LINK, info->header.salt, WAL_LINK));
+    put_u64(page + LINK_XXH3, checksum(page + WAL_LINK, LINK_XXH3 - WAL_LINK, info->header.salt, WAL_LINK));
 }
 
 void wal_seal_encode(unsigned char out[SEAL_SIZE], uint64_t salt, uint64_t end, helios_seq last, uint64_t time)

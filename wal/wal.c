@@ -163,8 +163,8 @@ static helios_status end_write(const struct wal_reservation *reservation, helios
 {
     struct wal_segment *segment = reservation->old_segment;
     uint64_t offset = wal_pos_offset(reservation->old_end);
-    struct wal_record record = {.first = first, .type = WAL_END, .synced = reservation->synced,
-                                .branch = WAL_BRANCH_MANY};
+    struct wal_record record = {
+        .first = first, .type = WAL_END, .synced = reservation->synced, .branch = WAL_BRANCH_MANY};
     unsigned char header[WAL_RECORD_HEADER];
 
     if (segment->size - offset < WAL_RECORD_HEADER)
@@ -270,7 +270,8 @@ uint64_t wal_segment_moved(struct wal *wal, uint64_t number)
     uint64_t found = wal_segment_now(wal);
 
     mutex_lock(&wal->mu);
-    for (const struct wal_segment *segment = wal->first; segment && segment->number < found; segment = segment->next)
+    for (const struct wal_segment *segment = wal->first; segment && segment->number < found;
+         segment = segment->next)
         if (segment->number >= number)
             found = segment->number;
     mutex_unlock(&wal->mu);
@@ -302,7 +303,10 @@ uint64_t wal_written(const struct wal *wal)
 
 /* ---- checkpoints ---- */
 
-struct shown { uint64_t number, end; bool sealed; };
+struct shown {
+    uint64_t number, end;
+    bool sealed;
+};
 
 /* What a checkpoint up to `upto` sees of the segment. Whatever is shown as sealed may get a second name, so
  * its bytes are never written again. */
@@ -346,7 +350,8 @@ static helios_status show_all(struct wal *wal, wal_pos upto, struct shown **out,
 
 helios_status wal_each_segment(struct wal *wal, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,
-                                                        uint64_t end, bool sealed), void *arg)
+                                                        uint64_t end, bool sealed),
+                               void *arg)
 {
     struct shown *shown = NULL;
     size_t count = 0;

@@ -12,9 +12,18 @@
 #include "io/io.h"
 
 typedef uint64_t wal_pos;
-static inline wal_pos wal_pos_make(uint64_t segment, uint64_t offset) { return segment << 32 | offset; }
-static inline uint64_t wal_pos_segment(wal_pos pos) { return pos >> 32; }
-static inline uint64_t wal_pos_offset(wal_pos pos) { return pos & UINT32_MAX; }
+static inline wal_pos wal_pos_make(uint64_t segment, uint64_t offset)
+{
+    return segment << 32 | offset;
+}
+static inline uint64_t wal_pos_segment(wal_pos pos)
+{
+    return pos >> 32;
+}
+static inline uint64_t wal_pos_offset(wal_pos pos)
+{
+    return pos & UINT32_MAX;
+}
 
 /* Segment file wal/<number, 8 decimal digits>.wal:
  *   [0, 64)     file header (base/file_header.h), magic HELIOSWL
@@ -81,33 +90,33 @@ struct wal;
 
 struct wal_options {
     struct io_fs *fs;
-    const char *directory;   /* <db>/wal; copied */
-    uint64_t segment_bytes;  /* usual size; a multiple of 4096 */
-    uint64_t sync_interval;  /* us: the background sync of ASYNC commits, 1 s */
-    bool use_mapping;        /* and the file system can */
-    uint32_t recycle_max;    /* how many old segments are kept for reuse */
+    const char *directory;  /* <db>/wal; copied */
+    uint64_t segment_bytes; /* usual size; a multiple of 4096 */
+    uint64_t sync_interval; /* us: the background sync of ASYNC commits, 1 s */
+    bool use_mapping;       /* and the file system can */
+    uint32_t recycle_max;   /* how many old segments are kept for reuse */
 };
 
 /* ---- recovery, in two steps ---- */
 
 struct wal_recovery {
     /* Given: what the manifest knows. */
-    uint64_t floor;          /* segments below are not needed; 0: none */
-    wal_pos synced;          /* known to have been durable */
-    helios_seq last_synced;  /* the last number that was durable in the log; 0 unknown */
-    bool clean;              /* closed cleanly: everything up to clean_end must be there */
+    uint64_t floor;         /* segments below are not needed; 0: none */
+    wal_pos synced;         /* known to have been durable */
+    helios_seq last_synced; /* the last number that was durable in the log; 0 unknown */
+    bool clean;             /* closed cleanly: everything up to clean_end must be there */
     wal_pos clean_end;
-    bool salvage;            /* go on behind damage; where the floor's own segment is damaged, the next
+    bool salvage;   /* go on behind damage; where the floor's own segment is damaged, the next
                                 recovery needs a floor at the segment that wal_open makes */
-    bool read_only;          /* change no file */
+    bool read_only; /* change no file */
     /* Found: */
-    helios_seq last;         /* last number replayed, 0 if none */
+    helios_seq last; /* last number replayed, 0 if none */
     uint64_t last_time;
-    wal_pos end;             /* the log ends here */
-    wal_pos durable;         /* up to here it was known to be durable before the replay */
+    wal_pos end;     /* the log ends here */
+    wal_pos durable; /* up to here it was known to be durable before the replay */
     uint64_t records, bytes;
     uint64_t cut_bytes, cut_records; /* beyond the hole; nothing acknowledged as durable */
-    uint64_t last_segment;   /* highest segment number seen in any file name */
+    uint64_t last_segment;           /* highest segment number seen in any file name */
 };
 
 /* Calls record() for each COMMIT, INGEST and VOID from the floor on, in order; its body is borrowed
@@ -129,10 +138,10 @@ helios_status wal_close(struct wal *, wal_pos *end);
 /* ---- writing ---- */
 
 struct wal_reservation {
-    wal_pos at, end;         /* where the record stands */
-    wal_pos synced;          /* goes into the record */
-    void *segment;           /* the open segment; stays open until wal_publish passes `end` */
-    void *old_segment;       /* not NULL: this reservation left that segment; wal_write puts an END there */
+    wal_pos at, end;   /* where the record stands */
+    wal_pos synced;    /* goes into the record */
+    void *segment;     /* the open segment; stays open until wal_publish passes `end` */
+    void *old_segment; /* not NULL: this reservation left that segment; wal_write puts an END there */
     wal_pos old_end;
 };
 
@@ -159,19 +168,19 @@ uint64_t wal_record_size(uint64_t body_size); /* with header and padding */
 helios_status wal_sync(struct wal *, wal_pos pos, uint64_t timeout) CHECKED; /* us; HELIOS_TIMEOUT */
 wal_pos wal_published(const struct wal *);
 wal_pos wal_durable(const struct wal *);
-helios_seq wal_durable_seq(const struct wal *);   /* last number in the durable part */
+helios_seq wal_durable_seq(const struct wal *); /* last number in the durable part */
 /* Ask the background thread to sync what is published within `delay` us; returns at once. */
 void wal_sync_soon(struct wal *, uint64_t delay);
-helios_status wal_error(struct wal *);            /* HELIOS_OK, or the final error, told again */
+helios_status wal_error(struct wal *); /* HELIOS_OK, or the final error, told again */
 
 /* ---- upkeep ---- */
-uint64_t wal_segment_now(const struct wal *);     /* segment of the next reservation */
+uint64_t wal_segment_now(const struct wal *); /* segment of the next reservation */
 /* Where what recovery read in this segment is now: wal_open moves the end of the log into a new one. */
 uint64_t wal_segment_moved(struct wal *, uint64_t number);
 /* Segments below floor are no longer needed for recovery: recycled or removed in the background. */
 void wal_release(struct wal *, uint64_t floor);
-uint64_t wal_bytes(const struct wal *);           /* on disk */
-uint64_t wal_written(const struct wal *);         /* record bytes since open */
+uint64_t wal_bytes(const struct wal *);   /* on disk */
+uint64_t wal_written(const struct wal *); /* record bytes since open */
 /* The path of a segment into out. */
 void wal_segment_path(const char *directory, uint64_t number, char *out, size_t size);
 /* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor up to pos. A
@@ -179,7 +188,8 @@ void wal_segment_path(const char *directory, uint64_t number, char *out, size_t 
  * meanwhile, and what was shown as sealed never. */
 helios_status wal_each_segment(struct wal *, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,
-                                                        uint64_t end, bool sealed), void *arg) CHECKED;
+                                                        uint64_t end, bool sealed),
+                               void *arg) CHECKED;
 
 /* A copy of [0, end) of a segment, sealed at `end` and synced: recovery refuses a segment that is shorter
  * than it says unless its seal says so. last: no number in it is above. */

@@ -10,18 +10,21 @@
 
 /* Offsets are 32 bits, sizes multiples of 4096. */
 #define WAL_SEGMENT_MAX UINT64_C(0xfffff000)
-#define WAL_RECORD_MAX (UINT64_C(1) << 31)
-#define WAL_NUMBER_MAX UINT64_C(0xfffffffe)
+#define WAL_RECORD_MAX  (UINT64_C(1) << 31)
+#define WAL_NUMBER_MAX  UINT64_C(0xfffffffe)
 enum {
     WAL_PAGE = 4096,
-    WAL_FIRST_MIN = 64 * 1024,   /* bounds of the first segment of an open, which a caller waits for */
+    WAL_FIRST_MIN = 64 * 1024, /* bounds of the first segment of an open, which a caller waits for */
     WAL_FIRST_MAX = 1024 * 1024,
     WAL_PATH_MAX = 4096,
-    WAL_CHUNK = 256 * 1024,      /* of zeros written, of a segment read */
-    WAL_SMALL = 64 * 1024,       /* between two fsyncs: see wal_write */
+    WAL_CHUNK = 256 * 1024, /* of zeros written, of a segment read */
+    WAL_SMALL = 64 * 1024,  /* between two fsyncs: see wal_write */
 };
 
-static inline uint64_t wal_round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+static inline uint64_t wal_round_up(uint64_t value, uint64_t to)
+{
+    return (value + to - 1) / to * to;
+}
 
 /* ---- record.c ---- */
 enum wal_verdict {
@@ -36,8 +39,8 @@ void wal_header_encode(unsigned char out[WAL_RECORD_HEADER], const struct wal_re
 /* Could a record begin here? Cheap, for scanning. */
 bool wal_header_plausible(const unsigned char in[WAL_RECORD_HEADER]);
 /* room: bytes from here to the end of the segment. Fills all of record but body.data, at and end. */
-enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], uint64_t salt,
-                                   uint64_t offset, uint64_t room, struct wal_record *, uint64_t *body_xxh3);
+enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], uint64_t salt, uint64_t offset,
+                                   uint64_t room, struct wal_record *, uint64_t *body_xxh3);
 
 /* ---- segment.c: the first page, and files ---- */
 
@@ -46,7 +49,7 @@ enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], ui
 struct wal_segment {
     /* Constant once listed. */
     uint64_t number, size, salt;
-    bool old;             /* from before this open: never written or recycled */
+    bool old; /* from before this open: never written or recycled */
     /* Keeper's, changed under mu; the sync leader reads `file` where durable has not passed it. */
     struct io_file *file; /* NULL once sealed */
     unsigned char *map;   /* NULL: pwrite */
@@ -110,7 +113,8 @@ struct wal_chain {
 };
 
 /* The segments from the floor on, by the predecessors that they name, from the highest one down. */
-helios_status wal_chain_load(const struct wal_options *, uint64_t floor, bool salvage, struct wal_chain *) CHECKED;
+helios_status wal_chain_load(const struct wal_options *, uint64_t floor, bool salvage,
+                             struct wal_chain *) CHECKED;
 void wal_chain_release(struct wal_chain *);
 
 /* A walk over the records of a chain. */
@@ -129,8 +133,8 @@ enum walk_found {
     WALK_LOST, /* an END record, which is written only when the next segment is there for good: it is not */
 };
 /* at: in a segment of the chain. */
-helios_status wal_walk_open(struct wal_walk *, const struct wal_options *, const struct wal_chain *,
-                            wal_pos at, helios_seq expected) CHECKED;
+helios_status wal_walk_open(struct wal_walk *, const struct wal_options *, const struct wal_chain *, wal_pos at,
+                            helios_seq expected) CHECKED;
 void wal_walk_close(struct wal_walk *);
 wal_pos wal_walk_at(const struct wal_walk *);
 helios_status wal_walk_next(struct wal_walk *, struct wal_record *, enum walk_found *) CHECKED;
@@ -138,7 +142,10 @@ helios_status wal_walk_next(struct wal_walk *, struct wal_record *, enum walk_fo
 helios_status wal_walk_skip(struct wal_walk *, struct wal_record *, enum walk_found *) CHECKED;
 
 /* ---- the open log ---- */
-struct wal_point { _Atomic wal_pos pos; _Atomic helios_seq last; };
+struct wal_point {
+    _Atomic wal_pos pos;
+    _Atomic helios_seq last;
+};
 
 /* Threads waiting for one fsync. */
 struct sync_batch {
@@ -154,9 +161,9 @@ struct wal {
 
     /* Guarded by the caller's reservation lock; `at` and `limit` are also looked at without. */
     struct wal_segment *active __attribute__((aligned(64)));
-    _Atomic wal_pos at;        /* of the next record */
-    _Atomic wal_pos limit;     /* end of the active segment */
-    _Atomic uint64_t passed;   /* record bytes in segments that were left, less the start of the active */
+    _Atomic wal_pos at;      /* of the next record */
+    _Atomic wal_pos limit;   /* end of the active segment */
+    _Atomic uint64_t passed; /* record bytes in segments that were left, less the start of the active */
 
     /* The next segment: stored by the keeper (release), taken by wal_reserve or back by the keeper
      * (exchange). room is a hint that may be stale; it is lowered before and raised after. */
@@ -170,14 +177,14 @@ struct wal {
     /* Written by the sync leader, durable last (release). */
     _Atomic wal_pos durable __attribute__((aligned(64)));
     _Atomic helios_seq durable_seq;
-    _Atomic bool sync_small;   /* the last fsync covered few bytes: a hint for wal_write */
-    _Atomic bool failed;       /* release, after error is set; the error never changes again */
+    _Atomic bool sync_small; /* the last fsync covered few bytes: a hint for wal_write */
+    _Atomic bool failed;     /* release, after error is set; the error never changes again */
     struct error_note error;
 
     struct mutex sync_mu __attribute__((aligned(64)));
-    bool sync_running;         /* somebody leads, or was named leader */
-    uint64_t sync_round;       /* of the running one; its waiters are in batch[round & 1] */
-    wal_pos sync_covers;       /* what the running one will make durable */
+    bool sync_running;   /* somebody leads, or was named leader */
+    uint64_t sync_round; /* of the running one; its waiters are in batch[round & 1] */
+    wal_pos sync_covers; /* what the running one will make durable */
     struct sync_batch batch[2];
     _Atomic uint32_t sync_handed; /* 1: a leader is wanted; whoever exchanges it for 0 is it */
 
@@ -187,23 +194,26 @@ struct wal {
     struct wal_segment *first, *last;  /* by number; the prepared one is the last */
     struct wal_segment *spare;         /* released, for reuse */
     uint32_t spare_count;
-    uint32_t holds;            /* wal_each_segment calls in progress */
-    uint64_t want;             /* room asked of the next segment; 0: any */
-    uint64_t attempts;         /* to prepare, ended */
+    uint32_t holds;    /* wal_each_segment calls in progress */
+    uint64_t want;     /* room asked of the next segment; 0: any */
+    uint64_t attempts; /* to prepare, ended */
     bool attempting;
     struct error_note attempt; /* how the last one ended */
     uint64_t next_number, next_size;
 
-    _Atomic uint64_t bytes;    /* on disk */
+    _Atomic uint64_t bytes; /* on disk */
     _Atomic uint64_t floor;
     _Atomic bool stop;
     _Atomic uint32_t keeper_word, syncer_word; /* change to wake them */
-    _Atomic uint64_t soon;     /* monotonic time by which to sync; 0: not asked */
+    _Atomic uint64_t soon;                     /* monotonic time by which to sync; 0: not asked */
 };
 
 /* wal.c */
 void wal_fail(struct wal *, helios_status); /* keeps this thread's sentence as the final error */
-struct wal_reading { wal_pos pos; helios_seq last; };
+struct wal_reading {
+    wal_pos pos;
+    helios_seq last;
+};
 struct wal_reading wal_point_read(const struct wal *);
 void wal_point_set(struct wal *, wal_pos, helios_seq last);
 /* The next reservation is at offset of segment. */
