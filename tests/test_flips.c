@@ -23,6 +23,7 @@ struct image {
     struct world *world;
     char paths[FILES_MAX][64];
     size_t path_count;
+    char *tables; /* statistics that list the tables in use: a killed job may have left others */
 };
 
 /* ---- the databases ---- */
@@ -84,6 +85,20 @@ static struct io_fs *copy_now(struct world *w)
     return world_clone(w->fs, seed);
 }
 
+/* What an open finds in use. */
+static void list_tables(struct image *image)
+{
+    helios_options options = image->world->options;
+    struct io_fs *copy = world_clone(image->fs, seed);
+    helios_db *db;
+
+    options.read_only = true;
+    MUST(engine_open(copy, "/db", &options, &db));
+    MUST(helios_stats_json(db, &image->tables));
+    MUST(helios_close(db));
+    io_free(copy);
+}
+
 static void image_make(struct image *image, bool clean)
 {
     struct world *w = malloc(sizeof(*w));
@@ -115,10 +130,23 @@ static void image_make(struct image *image, bool clean)
     CHECK(!w->failed, "%s", helios_last_error());
     io_faulty_power_cut(image->fs, IO_DAMAGE_KEEP_ALL, seed);
     list_files(image);
+    list_tables(image);
+}
+
+static bool is_used_table(const struct image *image, const char *path)
+{
+    const char *name = strstr(path, "/sst/");
+    char listed[64];
+
+    if (!name)
+        return false;
+    snprintf(listed, sizeof(listed), "\"number\":%" PRIu64 ",", (uint64_t)strtoull(name + 5, NULL, 10));
+    return strstr(image->tables, listed) != NULL;
 }
 
 static void image_release(struct image *image)
 {
+    helios_free(image->tables);
     io_free(image->fs);
     io_free(image->older);
     free(image->world);
@@ -280,7 +308,8 @@ static void older_apply(struct io_fs *fs, const void *arg)
 static void whole_file(const struct image *image, const char *path)
 {
     struct surgery s = {.path = path};
-    bool is_table = strstr(path, ".sst"), is_log = strstr(path, ".wal"), is_event_log = strstr(path, "/LOG");
+    bool is_table = is_used_table(image, path), is_log = strstr(path, ".wal"),
+         is_event_log = strstr(path, "/LOG");
     enum judgement judgement;
     uint64_t size, other;
 
