@@ -514,7 +514,8 @@ static helios_status clone_entry(void *arg, const char *name)
     struct io_stat stat;
 
     snprintf(path, sizeof(path), "%s/%s", strcmp(c->path, "/") == 0 ? "" : c->path, name);
-    MUST(io_stat(c->from, path, &stat));
+    if (io_stat(c->from, path, &stat) == HELIOS_NOT_FOUND)
+        return HELIOS_OK; /* the database is open and has just removed it */
     if (!stat.is_directory) {
         clone_file(c, path, stat.size);
         return HELIOS_OK;
