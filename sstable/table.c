@@ -6,8 +6,6 @@
 #include "sstable/sstable_internal.h"
 #include <assert.h>
 
-enum { CACHE_LINE = 64, COLUMNS_PREFETCHED = 12 * CACHE_LINE };
-
 /* ---- opening ---- */
 
 static const char *table_path(const struct table *t)
@@ -539,18 +537,6 @@ static enum table_found get_history(const struct fetch *fetch, helios_slice key,
     if (fetch->may_read)
         frame_unref(frame);
     return TABLE_ABSENT;
-}
-
-/* The columns in front of the keys, of which a look-up needs several lines one after the other: asked
- * for at once, they cost one wait instead of three. */
-static inline void prefetch_columns(const struct block *b)
-{
-    const unsigned char *from = b->key_ends, *to = b->keys;
-
-    if (to - from > COLUMNS_PREFETCHED)
-        to = from + COLUMNS_PREFETCHED;
-    for (; from < to; from += CACHE_LINE)
-        __builtin_prefetch(from);
 }
 
 static inline enum table_found get_data(const struct fetch *fetch, struct table_part *part, uint32_t i,

@@ -383,6 +383,7 @@ static bool data_locate(struct table_cursor *c, helios_slice key)
         return data_end(c); /* the last partition: the others end with their entry in the top index */
     if (!data_load(c, n, number))
         return false;
+    prefetch_columns(c->data.block);
     c->data.at = block_lower_bound(c->data.block, key, TAG_MAX);
     return true;
 }
