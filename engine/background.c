@@ -117,7 +117,7 @@ void background_schedule_locked(struct helios_db *db)
         db->jobs++;
         pool_submit(db->pool, POOL_FLUSH, &db->flush_job->job);
     }
-    if (db->compact_holds == 0 && !db->recovering)
+    if (!db->recovering)
         schedule_compactions_locked(db);
 }
 

@@ -7,7 +7,6 @@
 enum {
     PARTS_MAX = 8,
     READ_AHEAD_BYTES = 256 << 10,
-    SOURCES_MAX = 512,
 };
 
 struct compaction;

@@ -44,7 +44,6 @@ struct mem_slot {
     _Atomic uint64_t time_min, time_max; /* of its commits; time_min UINT64_MAX: none yet */
     helios_seq first;                    /* all its numbers are at or above this */
     helios_seq last;                     /* set when it is closed: all are at or below */
-    bool flushing;                       /* guarded by state_mu */
     _Atomic helios_seq unlogged;         /* first of its commits that are in no log; 0: none */
 };
 
@@ -130,7 +129,6 @@ struct helios_db {
     struct flush_job *flush_job;
     const struct compact_pick *running[RUNNING_MAX];
     size_t running_count, background_compactions;
-    uint32_t compact_holds;  /* > 0: no compaction begins (checkpoint, close, recovery) */
     bool recovering;         /* nothing is collected until the log is replayed */
     uint64_t memtable_least; /* recovery: the next memtable must hold this much */
     uint64_t replay_segment; /* recovery: where the record that is replayed stands */

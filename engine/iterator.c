@@ -6,8 +6,6 @@
 #include "engine/read.h"
 #include <assert.h>
 
-enum { SOURCES_MAX = 4096 };
-
 /* Range deletes of one source, with the gap or fragment around the last key asked about: keys come in
  * order, so that most questions are answered by two comparisons. */
 struct cover {
