@@ -50,6 +50,7 @@ build() {
 
 passed=0 failed=0 failures=""
 runner="" # a command that runs `meson test`, if any
+failure_log=$(mktemp) # what failed tests printed, shown again at the end
 
 # count NAME COMMAND... - runs it as one test.
 count() {
@@ -71,19 +72,7 @@ count_tests() {
     say_when "$name"
     rm -f "$directory/meson-logs/testlog.json"
     $runner meson test -C "$directory" --no-rebuild --print-errorlogs "$@" || true
-    read -r good bad < <(python3 - "$directory/meson-logs/testlog.json" <<'END'
-import json, sys
-good = bad = 0
-try:
-    for line in open(sys.argv[1]):
-        result = json.loads(line)["result"]
-        good += result in ("OK", "EXPECTEDFAIL")
-        bad += result not in ("OK", "EXPECTEDFAIL", "SKIP")
-except OSError:
-    bad = 1
-print(good, bad + (good + bad == 0))
-END
-    )
+    read -r good bad < <(python3 scripts/count-tests.py "$name" "$directory" "$failure_log")
     passed=$((passed + good))
     failed=$((failed + bad))
     [ "$bad" -eq 0 ] || failures="$failures $name"
@@ -91,6 +80,8 @@ END
 
 # The last line that a script prints; its exit status says the same.
 finish() {
+    cat "$failure_log"
+    rm -f "$failure_log"
     [ -z "$failures" ] || printf '\nfailed in:%s\n' "$failures"
     printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]
