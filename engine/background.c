@@ -10,46 +10,6 @@ enum {
     SPACE_RESERVE_BYTES = 4 << 20, /* beyond what a flush needs, before it is tried again */
 };
 
-/* ---- the horizon and the rules of a job ---- */
-
-helios_seq horizon_move(struct helios_db *db)
-{
-    helios_seq point, now;
-
-    mutex_lock(&db->state_mu);
-    point = horizon_advance(&db->retention, io_monotonic(db->fs), atomic_load(&db->visible));
-    now = atomic_load(&db->horizon);
-    if (point > now && !db->recovering) {
-        atomic_store(&db->horizon, point);
-        now = point;
-    }
-    mutex_unlock(&db->state_mu);
-    return now;
-}
-
-helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
-{
-    size_t count = 0;
-    helios_status status;
-
-    *rules = (struct job_rules){0};
-    rules->rules.collect = !db->recovering;
-    if (!rules->rules.collect)
-        return HELIOS_OK;
-    rules->rules.horizon = horizon_move(db);
-    status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
-    if (status != HELIOS_OK)
-        return status;
-    rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};
-    return HELIOS_OK;
-}
-
-void job_rules_release(struct job_rules *rules)
-{
-    mem_free(rules->pins);
-    rules->pins = NULL;
-}
-
 /* ---- scheduling ---- */
 
 /* Ingested tables above an unflushed memtable must stay in L0. */

@@ -73,7 +73,7 @@ static void publish_prefix(struct helios_db *db)
     bool advanced = false;
 
     for (;;) {
-        helios_seq last = 0, last_logged = 0;
+        helios_seq last = 0, last_logged = 0, last_commit = 0;
         wal_pos end = 0;
 
         if (atomic_exchange(&db->publishing, true))
@@ -85,6 +85,10 @@ static void publish_prefix(struct helios_db *db)
             if (atomic_load_explicit(&slot->ready, memory_order_acquire) != ticket + 1)
                 break;
             last = slot->last;
+            if (slot->entry.count) {
+                last_commit = last;
+                stretch_append(&slot->slot->stretch, &slot->entry);
+            }
             if (slot->end) {
                 end = slot->end;
                 last_logged = last;
@@ -95,6 +99,8 @@ static void publish_prefix(struct helios_db *db)
             if (end)
                 wal_publish(db->wal, end, last_logged);
             atomic_store_explicit(&db->published, ticket, memory_order_release);
+            if (last_commit)
+                atomic_store_explicit(&db->latest, last_commit, memory_order_release);
             atomic_store(&db->visible, last);
             advanced = true;
         }
@@ -138,15 +144,29 @@ helios_status publish_wait(struct helios_db *db, helios_seq seq)
     return status;
 }
 
-helios_status publish(struct helios_db *db, const struct reserved *reserved)
+static helios_status publish_entry(struct helios_db *db, const struct reserved *reserved, uint32_t count,
+                                   uint64_t bytes)
 {
     struct ring_slot *slot = &db->ring[reserved->ticket % RING_SLOTS];
 
     slot->last = reserved->last;
     slot->end = reserved->logged ? reserved->log.end : 0;
+    slot->entry = (struct timeline_entry){reserved->time, reserved->last, count,
+                                          bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX};
+    slot->slot = reserved->slot;
     atomic_store(&slot->ready, reserved->ticket + 1);
     publish_prefix(db);
     return publish_wait(db, reserved->last);
+}
+
+helios_status publish(struct helios_db *db, const struct reserved *reserved, uint64_t user_bytes)
+{
+    return publish_entry(db, reserved, (uint32_t)(reserved->last - reserved->first + 1), user_bytes);
+}
+
+helios_status publish_void(struct helios_db *db, const struct reserved *reserved)
+{
+    return publish_entry(db, reserved, 0, 0);
 }
 
 /* ---- reservation ---- */
@@ -364,6 +384,8 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
         p->slot = view_now(db)->active;
         status = memtable_full(p->slot->memtable) ? HELIOS_LIMIT : prepare_nodes(p, branch, set);
         if (status == HELIOS_OK)
+            status = stretch_prepare(&p->slot->stretch);
+        if (status == HELIOS_OK)
             result = reserve_try(db, p->slot, set->count, record_size, reserved);
         if (status == HELIOS_LIMIT)
             mem_slot_ref(p->slot);
@@ -430,10 +452,12 @@ static helios_status apply(struct helios_db *db, struct preparation *p, const st
         if (status != HELIOS_OK)
             return db_fail(db, status);
     }
-    if (type == WAL_COMMIT)
-        insert_nodes(p, reserved->last);
-    status = publish(db, reserved);
-    return note.status != HELIOS_OK ? error_tell(&note) : status;
+    if (type == WAL_VOID) {
+        status = publish_void(db, reserved);
+        return status == HELIOS_OK ? error_tell(&note) : status;
+    }
+    insert_nodes(p, reserved->last);
+    return publish(db, reserved, set->user_bytes);
 }
 
 static void count_user_bytes(struct helios_db *db, uint64_t bytes)

@@ -24,6 +24,7 @@
 #include "memtable/memtable.h"
 #include "mvcc/horizon.h"
 #include "mvcc/pins.h"
+#include "mvcc/stretch.h"
 #include "wal/wal.h"
 
 enum {
@@ -45,6 +46,7 @@ struct mem_slot {
     helios_seq first;                    /* all its numbers are at or above this */
     helios_seq last;                     /* set when it is closed: all are at or below */
     _Atomic helios_seq unlogged;         /* first of its commits that are in no log; 0: none */
+    struct stretch stretch; /* when its commits were made, and an ingested one's just below `first` */
 };
 
 /* Immutable, replaced whole under state_mu (and commit_mu, when the active memtable changes). */
@@ -69,8 +71,10 @@ void view_unref(struct view *);                /* NULL is fine; without locks */
 
 struct ring_slot {
     _Atomic uint64_t ready; /* ticket + 1 once complete; release, read by the publisher */
+    wal_pos end;            /* 0: unlogged */
     helios_seq last;
-    wal_pos end; /* 0: unlogged */
+    struct timeline_entry entry; /* count 0: given up, nobody's commit */
+    struct mem_slot *slot;       /* whose stretch takes the entry; not flushed before the commit is published */
 };
 
 struct helios_db {
@@ -87,7 +91,8 @@ struct helios_db {
     helios_seq first_number; /* of this open's commits; all below was there or is skipped */
     struct table_home home;
     struct cache *cache;
-    struct pins *pins;
+    struct pins *pins;   /* points */
+    struct pins *floors; /* from a point on: transactions, histories */
     struct pool *pool;
     struct wal *wal; /* NULL when read-only */
 
@@ -95,8 +100,9 @@ struct helios_db {
     _Atomic(struct view *) view __attribute__((aligned(64))); /* release: installs; acquire: readers */
     _Atomic uint64_t generation;                              /* of the view; iterators look at it */
     _Atomic helios_seq visible __attribute__((aligned(64))); /* release: publisher in order; acquire: readers */
-    _Atomic helios_seq horizon;                              /* H */
-    _Atomic uint32_t visible_word;                           /* changes with visible; waiters sleep on it */
+    _Atomic helios_seq latest;     /* the last commit; below visible after a void one */
+    _Atomic helios_seq horizon;    /* H */
+    _Atomic uint32_t visible_word; /* changes with visible; waiters sleep on it */
     _Atomic uint32_t visible_waiters;
     _Atomic bool publishing;    /* somebody advances the prefix */
     _Atomic uint64_t published; /* tickets below are published */
@@ -186,7 +192,8 @@ helios_status ingest_write(struct helios_db *, helios_branch_id branch, helios_d
 struct op write_set_at(const struct write_set *, size_t index);
 bool write_set_superseded(const struct write_set *, size_t index);
 
-/* What a reservation hands out, all together. */
+/* What a reservation hands out, all together. The slot's stretch takes the commit's time: for an ingest, that is
+ * the memtable after it. */
 struct reserved {
     struct mem_slot *slot;
     uint64_t ticket, time;
@@ -211,7 +218,9 @@ enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, si
 helios_status reserve_wait(struct helios_db *, enum reserve_result why, uint64_t record_size) CHECKED;
 /* The commit is complete: advances the visible number over all complete ones and returns once this one is
  * visible. */
-helios_status publish(struct helios_db *, const struct reserved *) CHECKED;
+helios_status publish(struct helios_db *, const struct reserved *, uint64_t user_bytes) CHECKED;
+/* The same for numbers that are given up: a void record stands in the log, nobody's commit. */
+helios_status publish_void(struct helios_db *, const struct reserved *) CHECKED;
 helios_status publish_wait(struct helios_db *, helios_seq seq) CHECKED;
 helios_status acknowledge(struct helios_db *, helios_durability, const struct reserved *) CHECKED;
 
@@ -221,6 +230,7 @@ helios_status memtable_switch(struct helios_db *, struct mem_slot *expected) CHE
 helios_status mem_slot_new(struct helios_db *, helios_slice shared, struct mem_slot **) CHECKED;
 struct mem_slot *mem_slot_ref(struct mem_slot *);
 void mem_slot_unref(struct mem_slot *);
+bool mem_slot_empty(const struct mem_slot *); /* nothing in it to flush */
 /* Fresh views; installed under state_mu (and commit_mu when the active memtable changes). */
 struct view *view_alloc(void); /* an empty one; NULL: no memory, sentence set */
 void view_fill(struct view *, struct mem_slot *active, struct mem_slot *const *closed, size_t closed_count,
@@ -235,7 +245,7 @@ void view_retire(struct view *old); /* without locks */
 /* Whether a commit up to `last` is in no log and not yet in a table. */
 bool unlogged_up_to(struct helios_db *, helios_seq last);
 
-/* ---- the background: background.c, flush.c, compact.c, install.c ---- */
+/* ---- the background: background.c, flush.c, compact.c, install.c, horizon.c ---- */
 helios_status background_start(struct helios_db *) CHECKED;
 /* Under state_mu: starts whatever flush or compaction is due, and sets the pace of writers. */
 void background_schedule_locked(struct helios_db *);
@@ -267,6 +277,10 @@ struct job_rules {
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
 void job_rules_release(struct job_rules *);
 helios_seq horizon_move(struct helios_db *); /* takes state_mu */
+/* A floor: every state from its point on stays readable by its holder until pins_release(db->floors, pin). At the
+ * last commit, or as far back as there is history. */
+helios_status floor_acquire_latest(struct helios_db *, pin_id *, helios_seq *seq) CHECKED;
+helios_status floor_acquire_horizon(struct helios_db *, pin_id *, helios_seq *seq) CHECKED;
 
 /* Applies the changes durably, then shows them in a new view. flushed: the closed memtable that they
  * replace, or NULL. changes may be empty: the state alone (ceiling, floor) is made durable. */

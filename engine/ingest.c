@@ -228,6 +228,7 @@ static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struc
             view_install_locked(db, view);
             *old = now;
         }
+        out->slot = db->active; /* not flushed before this commit is published */
         db->ticket++;
     }
     mutex_unlock(&db->commit_mu);
@@ -245,9 +246,13 @@ static helios_status reserve_between(struct helios_db *db, size_t count, uint64_
 
         if (status == HELIOS_OK)
             status = mem_slot_new(db, slice_make("", 0), &fresh);
+        if (status == HELIOS_OK)
+            status = stretch_prepare(&fresh->stretch);
         mutex_lock(&db->state_mu);
         if (status == HELIOS_OK)
             status = view_wait_for_room(db, db->active);
+        if (status == HELIOS_OK)
+            status = stretch_prepare(&db->active->stretch);
         if (status == HELIOS_OK && atomic_load(&db->view)->closed_count < VIEW_MEMTABLES_MAX)
             result = reserve_and_switch_locked(db, view, fresh, count, record_size, out, &old);
         if (old) {
@@ -293,7 +298,7 @@ static helios_status show_tables(struct helios_db *db, const struct version_chan
 }
 
 static helios_status commit_tables(struct helios_db *db, helios_branch_id branch,
-                                   const struct reserved *reserved, const helios_buf *body,
+                                   const struct reserved *reserved, const helios_buf *body, uint64_t user_bytes,
                                    const struct compact_result *result, struct version_change *changes)
 {
     const struct wal_record record = {
@@ -321,7 +326,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
     atomic_fetch_sub(&db->ingests_logged, 1);
     if (status != HELIOS_OK)
         return db_fail(db, status); /* the record stands in the log: its fate is decided by the next open */
-    return publish(db, reserved);
+    return publish(db, reserved, user_bytes);
 }
 
 helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,
@@ -349,7 +354,7 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
         reserved_numbers = status == HELIOS_OK;
     }
     if (status == HELIOS_OK)
-        status = commit_tables(db, branch, &reserved, &body, &result, changes);
+        status = commit_tables(db, branch, &reserved, &body, set->user_bytes, &result, changes);
     if (status == HELIOS_OK)
         status = acknowledge(db, durability, &reserved);
     for (size_t i = 0; i < made; i++) {

@@ -129,6 +129,8 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     status = cache_new(options->block_cache_bytes, &db->cache);
     if (status == HELIOS_OK)
         status = pins_new(&db->pins);
+    if (status == HELIOS_OK)
+        status = pins_new(&db->floors);
     db->home.fs = fs;
     db->home.directory = db->sst_directory;
     db->home.cache = db->cache;
@@ -151,6 +153,7 @@ static void db_free(struct helios_db *db)
     epoch_drain(); /* and these of their blocks, which are charged to the cache */
     memtable_pool_release();
     pins_free(db->pins);
+    pins_free(db->floors);
     cache_free(db->cache);
     io_unlock(db->lock);
     mutex_release(&db->home.open_mu);
@@ -436,6 +439,7 @@ static void continue_numbers(struct helios_db *db)
     if (state->clean && state->last > last)
         last = state->last;
     atomic_store(&db->visible, last);
+    atomic_store(&db->latest, last);
     if (db->next <= last)
         db->next = last + 1;
     if (!state->clean && state->ceiling >= db->next) {
@@ -574,6 +578,7 @@ static helios_status bring_back(struct helios_db *db)
     db->next = db->manifest_state.flushed + 1;
     db->ceiling = db->manifest_state.ceiling;
     atomic_store(&db->visible, db->manifest_state.flushed);
+    atomic_store(&db->latest, db->manifest_state.flushed);
     atomic_store(&db->user_bytes, db->manifest_state.user_bytes);
     atomic_store(&db->horizon, db->manifest_state.horizon); /* what edits repeat until the replay is over */
     status = skip_used_numbers(db);

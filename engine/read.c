@@ -40,7 +40,7 @@ helios_status read_point_of(struct helios_db *db, const helios_read_options *opt
         point->latest = true;
     } else if (options->at != HELIOS_SEQ_NONE) {
         visible = atomic_load(&db->visible);
-        if (options->at > visible)
+        if (options->at > visible && options->at > atomic_load(&db->latest))
             return fail(HELIOS_INVALID, "the read point %" PRIu64 " is above the last commit %" PRIu64,
                         options->at, visible);
         point->seq = options->at;
@@ -61,7 +61,7 @@ helios_status read_point_pin(struct helios_db *db, const helios_read_options *op
         return status;
     *seq = point.seq;
     if (point.latest)
-        return pins_acquire_latest(db->pins, &db->visible, &db->horizon, pin, seq);
+        return pins_acquire_latest(db->pins, &db->latest, &db->horizon, pin, seq);
     if (point.pinned && !options->snapshot)
         return HELIOS_OK;
     if (options->snapshot)

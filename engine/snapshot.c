@@ -41,7 +41,7 @@ void helios_snapshot_free(helios_db *db, helios_snapshot *snapshot)
 
 helios_seq helios_latest(helios_db *db)
 {
-    return db ? atomic_load(&db->visible) : 0;
+    return db ? atomic_load(&db->latest) : 0;
 }
 helios_seq helios_horizon(helios_db *db)
 {

@@ -101,6 +101,7 @@ helios_status mem_slot_new(struct helios_db *db, helios_slice shared, struct mem
     }
     atomic_init(&slot->refs, 1);
     atomic_init(&slot->time_min, UINT64_MAX);
+    stretch_init(&slot->stretch);
     *out = slot;
     return HELIOS_OK;
 }
@@ -116,7 +117,13 @@ void mem_slot_unref(struct mem_slot *slot)
     if (!slot || atomic_fetch_sub_explicit(&slot->refs, 1, memory_order_acq_rel) != 1)
         return;
     memtable_unref(slot->memtable);
+    stretch_release(&slot->stretch);
     mem_free(slot);
+}
+
+bool mem_slot_empty(const struct mem_slot *slot)
+{
+    return memtable_empty(slot->memtable) && stretch_empty(&slot->stretch);
 }
 
 /* ---- switching ---- */
@@ -190,7 +197,7 @@ helios_status memtable_switch(struct helios_db *db, struct mem_slot *expected)
         expected = db->active;
     status = view_wait_for_room(db, expected);
     if (status == HELIOS_OK && db->active == expected &&
-        (!memtable_empty(expected->memtable) || memtable_full(expected->memtable) || db->memtable_least)) {
+        (!mem_slot_empty(expected) || memtable_full(expected->memtable) || db->memtable_least)) {
         size_t size = memtable_common_prefix(expected->memtable, shared, sizeof(shared));
 
         epoch_collect(); /* a memtable that was flushed meanwhile leaves its mapping to the new one */

@@ -31,7 +31,7 @@ static uint8_t *read_whole(const char *path, size_t *size)
 /* A copy of exactly `size` bytes, so that a sanitizer sees the first byte read beyond. */
 static void run_one(const uint8_t *data, size_t size)
 {
-    uint8_t *copy = malloc(size ? size : 1);
+    uint8_t *copy = calloc(1, size ? size : 1);
 
     if (!copy)
         exit(1);

@@ -1,0 +1,73 @@
+/* horizon.c - how far back every state is readable, the floors that hold it, and what a job may collect.
+ * Called by jobs when they start, by the janitor, by transactions and histories.
+ *
+ * The horizon is for readers: a point below it is readable only where a pin names it. It stops at the
+ * oldest floor when it moves; a floor that is taken at that very moment may see it pass. That floor then looks
+ * again, or the job sees the floor: whoever moved the horizon looks for floors afterwards, and collects nothing
+ * that one of them needs. */
+#include "engine/engine_internal.h"
+
+static helios_seq oldest_floor(struct helios_db *db)
+{
+    return pins_oldest(db->floors);
+}
+
+helios_seq horizon_move(struct helios_db *db)
+{
+    helios_seq point, now, floor;
+
+    mutex_lock(&db->state_mu);
+    point = horizon_advance(&db->retention, io_monotonic(db->fs), atomic_load(&db->latest));
+    floor = oldest_floor(db);
+    if (point > floor)
+        point = floor;
+    now = atomic_load(&db->horizon);
+    if (point > now && !db->recovering) {
+        atomic_store(&db->horizon, point);
+        now = point;
+    }
+    mutex_unlock(&db->state_mu);
+    return now;
+}
+
+helios_status floor_acquire_latest(struct helios_db *db, pin_id *pin, helios_seq *seq)
+{
+    return pins_acquire_latest(db->floors, &db->latest, &db->horizon, pin, seq);
+}
+
+helios_status floor_acquire_horizon(struct helios_db *db, pin_id *pin, helios_seq *seq)
+{
+    helios_status status;
+
+    do {
+        *seq = atomic_load(&db->horizon);
+        status = pins_acquire_at(db->floors, *seq, &db->horizon, NULL, NULL, pin);
+    } while (status == HELIOS_HISTORY_GONE); /* it moved meanwhile */
+    return status;
+}
+
+helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
+{
+    helios_seq horizon, floor;
+    size_t count = 0;
+    helios_status status;
+
+    *rules = (struct job_rules){0};
+    rules->rules.collect = !db->recovering;
+    if (!rules->rules.collect)
+        return HELIOS_OK;
+    horizon = horizon_move(db);
+    floor = oldest_floor(db); /* after the horizon has moved */
+    rules->rules.horizon = horizon < floor ? horizon : floor;
+    status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
+    if (status != HELIOS_OK)
+        return status;
+    rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};
+    return HELIOS_OK;
+}
+
+void job_rules_release(struct job_rules *rules)
+{
+    mem_free(rules->pins);
+    rules->pins = NULL;
+}
