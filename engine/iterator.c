@@ -4,28 +4,18 @@
  * to the current one by seeking again, so that it holds neither old memtables nor deleted files for
  * longer than to its next move. */
 #include "engine/read.h"
+#include "engine/sources.h"
 #include <assert.h>
-
-/* Range deletes of one source, with the gap or fragment around the last key asked about: keys come in
- * order, so that most questions are answered by two comparisons. */
-struct cover {
-    struct rangedel_set *set; /* counted */
-    bool known;
-    helios_slice from, to; /* no data: open */
-    helios_seq seq;        /* newest at or below the read point in [from, to); 0: none */
-};
 
 struct helios_iter {
     struct helios_db *db;
-    struct view *view;
+    struct sources sources;
+    struct cursor *cursor; /* the sources' */
     pin_id pin;
     helios_seq seq;
     helios_branch_id branch;
     uint8_t space;
     bool fill_cache, keys_only, valid, forward;
-    struct cursor *cursor;
-    struct cover *covers;
-    size_t cover_count;
     helios_buf lower, upper; /* with layer; always both: at least the layer's own bounds */
     helios_buf place;        /* the key to come back to when the view changes */
     helios_slice value;
@@ -35,148 +25,18 @@ struct helios_iter {
 
 /* ---- sources ---- */
 
-struct gathering {
-    struct cursor **sources;
-    size_t count, capacity;
-    struct cover *covers;
-    size_t cover_count, cover_capacity;
-};
-
-static helios_status add_source(struct gathering *g, struct cursor *cursor)
-{
-    if (g->count == g->capacity) {
-        size_t capacity = g->capacity ? g->capacity * 2 : 16;
-        struct cursor **sources = mem_realloc(g->sources, capacity * sizeof(*sources));
-
-        if (!sources) {
-            cursor_free(cursor);
-            return fail_no_memory(capacity * sizeof(*sources));
-        }
-        g->sources = sources;
-        g->capacity = capacity;
-    }
-    g->sources[g->count++] = cursor;
-    return HELIOS_OK;
-}
-
-static helios_status add_cover(struct gathering *g, struct rangedel_set *set)
-{
-    if (!set)
-        return HELIOS_OK;
-    if (g->cover_count == g->cover_capacity) {
-        size_t capacity = g->cover_capacity ? g->cover_capacity * 2 : 8;
-        struct cover *covers = mem_realloc(g->covers, capacity * sizeof(*covers));
-
-        if (!covers)
-            return fail_no_memory(capacity * sizeof(*covers));
-        g->covers = covers;
-        g->cover_capacity = capacity;
-    }
-    g->covers[g->cover_count++] = (struct cover){.set = rangedel_ref(set)};
-    return HELIOS_OK;
-}
-
-static helios_status add_memtable(struct helios_iter *it, struct gathering *g, struct memtable *memtable)
-{
-    struct cursor *cursor = NULL;
-    helios_status status;
-
-    /* Inside an epoch while the set is counted: an insertion may replace it. */
-    epoch_enter();
-    status = add_cover(g, memtable_rangedels(memtable));
-    epoch_leave();
-    if (status != HELIOS_OK || memtable_count(memtable) == 0)
-        return status;
-    status = memtable_cursor_new(memtable, it->seq, &cursor);
-    return status == HELIOS_OK ? add_source(g, cursor) : status;
-}
-
-/* Whether the file has anything within the iterator's bounds. */
-static bool file_in_bounds(const struct helios_iter *it, const struct table_file *file)
-{
-    return slice_compare(file->largest, buf_slice(&it->lower)) >= 0 &&
-           slice_compare(file->smallest, buf_slice(&it->upper)) < 0;
-}
-
-static helios_status add_file_cover(struct helios_iter *it, struct gathering *g, struct table_file *file)
-{
-    struct table *table;
-    helios_status status;
-
-    if (file->properties.range_deletes == 0 || !file_in_bounds(it, file))
-        return HELIOS_OK;
-    status = table_file_open(file, &table);
-    return status == HELIOS_OK ? add_cover(g, table_rangedels(table)) : status;
-}
-
-static helios_status add_level(struct helios_iter *it, struct gathering *g, const struct level *level,
-                               size_t from, size_t count)
-{
-    const struct table_cursor_options options = {.read_point = it->seq, .fill_cache = it->fill_cache};
-    struct cursor *cursor = NULL;
-    helios_status status = HELIOS_OK;
-
-    for (size_t i = from; i < from + count && status == HELIOS_OK; i++)
-        status = add_file_cover(it, g, level->files[i]);
-    if (status == HELIOS_OK)
-        status = level_cursor_new(level->files + from, count, &options, &cursor);
-    return status == HELIOS_OK ? add_source(g, cursor) : status;
-}
-
-static helios_status add_levels(struct helios_iter *it, struct gathering *g)
-{
-    const struct version *version = it->view->version;
-    helios_status status = HELIOS_OK;
-
-    for (size_t i = 0; i < version->levels[0].count && status == HELIOS_OK; i++)
-        if (version->levels[0].files[i]->properties.seq_min <= it->seq &&
-            file_in_bounds(it, version->levels[0].files[i]))
-            status = add_level(it, g, &version->levels[0], i, 1);
-    for (size_t l = 1; l < LEVEL_COUNT && status == HELIOS_OK; l++) {
-        const struct level *level = &version->levels[l];
-        size_t from = version_find(level, buf_slice(&it->lower)), end = from;
-
-        while (end < level->count && slice_compare(level->files[end]->smallest, buf_slice(&it->upper)) < 0)
-            end++;
-        if (end > from)
-            status = add_level(it, g, level, from, end - from);
-    }
-    return status;
-}
-
-static void drop_sources(struct helios_iter *it)
-{
-    cursor_free(it->cursor);
-    it->cursor = NULL;
-    for (size_t i = 0; i < it->cover_count; i++)
-        rangedel_unref(it->covers[i].set);
-    mem_free(it->covers);
-    it->covers = NULL;
-    it->cover_count = 0;
-    view_unref(it->view);
-    it->view = NULL;
-}
-
 /* Opens cursors over everything the current view holds in the bounds. */
 static helios_status gather(struct helios_iter *it)
 {
-    struct gathering g = {0};
-    helios_status status;
+    const struct sources_options options = {
+        .lower = buf_slice(&it->lower),
+        .upper = buf_slice(&it->upper),
+        .read_point = it->seq,
+        .fill_cache = it->fill_cache,
+    };
+    helios_status status = sources_open(it->db, &options, &it->sources);
 
-    it->view = view_acquire(it->db);
-    status = add_memtable(it, &g, it->view->active->memtable);
-    for (size_t i = 0; i < it->view->closed_count && status == HELIOS_OK; i++)
-        status = add_memtable(it, &g, it->view->closed[i]->memtable);
-    if (status == HELIOS_OK)
-        status = add_levels(it, &g);
-    if (status == HELIOS_OK)
-        status = merge_cursor_new(g.sources, g.count, it->seq, &it->cursor);
-    if (status != HELIOS_OK)
-        for (size_t i = 0; i < g.count; i++)
-            cursor_free(g.sources[i]);
-    mem_free(g.sources);
-    it->covers = g.covers;
-    it->cover_count = g.cover_count;
+    it->cursor = it->sources.cursor;
     return status;
 }
 
@@ -191,48 +51,13 @@ static bool refresh(struct helios_iter *it)
 {
     helios_status status;
 
-    if (it->cursor && it->view->generation == atomic_load_explicit(&it->db->generation, memory_order_acquire))
+    if (!sources_stale(&it->sources, it->db))
         return true;
-    drop_sources(it);
+    sources_close(&it->sources);
     status = gather(it);
     if (status != HELIOS_OK)
         give_up(it, status);
     return status == HELIOS_OK;
-}
-
-/* ---- what is deleted ---- */
-
-static void cover_find(struct cover *cover, helios_slice key, helios_seq limit)
-{
-    size_t i = rangedel_find(cover->set, key);
-    const struct rangedel_fragment *f = i < cover->set->count ? &cover->set->fragments[i] : NULL;
-
-    cover->known = true;
-    cover->seq = 0;
-    if (f && slice_compare(f->from, key) <= 0) {
-        cover->from = f->from;
-        cover->to = f->to;
-        cover->seq = rangedel_newest(cover->set, key, limit);
-        return;
-    }
-    cover->from = i > 0 ? cover->set->fragments[i - 1].to : (helios_slice){0};
-    cover->to = f ? f->from : (helios_slice){0};
-}
-
-static helios_seq covered_by(struct helios_iter *it, helios_slice key)
-{
-    helios_seq newest = 0;
-
-    for (size_t i = 0; i < it->cover_count; i++) {
-        struct cover *cover = &it->covers[i];
-
-        if (!cover->known || (cover->from.data && slice_compare(key, cover->from) < 0) ||
-            (cover->to.data && slice_compare(key, cover->to) >= 0))
-            cover_find(cover, key, it->seq);
-        if (cover->seq > newest)
-            newest = cover->seq;
-    }
-    return newest;
 }
 
 /* ---- moving ---- */
@@ -254,7 +79,7 @@ static enum standing look(struct helios_iter *it)
         return ENDED;
     if (tag_kind(c->tag) == KIND_TOMBSTONE)
         return HIDDEN;
-    if (it->cover_count && covered_by(it, c->key) > tag_seq(c->tag))
+    if (it->sources.cover_count && sources_cover(&it->sources, c->key, it->seq) > tag_seq(c->tag))
         return HIDDEN;
     return STANDS;
 }
@@ -294,7 +119,7 @@ static bool begin_step(struct helios_iter *it)
 {
     helios_status status;
 
-    if (it->view->generation == atomic_load_explicit(&it->db->generation, memory_order_acquire))
+    if (!sources_stale(&it->sources, it->db))
         return true;
     status = buf_set(&it->place, it->cursor->key.data, it->cursor->key.size);
     if (status != HELIOS_OK) {
@@ -367,7 +192,7 @@ void helios_iter_free(helios_iter *it)
 {
     if (!it)
         return;
-    drop_sources(it);
+    sources_close(&it->sources);
     pins_release(it->db->pins, it->pin);
     helios_buf_free(&it->lower);
     helios_buf_free(&it->upper);

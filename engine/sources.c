@@ -1,0 +1,206 @@
+/* sources.c - gathers cursors and range deletes from a view. Called by iterator.c and history.c.
+ *
+ * Only what has anything within the bounds is asked: memtables always, of L0 each such file, of the deeper
+ * levels the run of such files by one cursor. */
+#include "engine/sources.h"
+
+/* Range deletes of one source, with the gap or fragment around the last key asked about: keys come in
+ * order, so that most questions are answered by two comparisons. */
+struct cover {
+    struct rangedel_set *set; /* counted */
+    bool known;
+    helios_slice from, to; /* no data: open */
+    helios_seq seq;        /* newest at or below the limit in [from, to); 0: none */
+};
+
+struct gathering {
+    const struct sources_options *options;
+    struct cursor **cursors;
+    size_t count, capacity;
+    struct cover *covers;
+    size_t cover_count, cover_capacity;
+};
+
+/* ---- gathering ---- */
+
+static helios_status add_cursor(struct gathering *g, struct cursor *cursor)
+{
+    if (g->count == g->capacity) {
+        size_t capacity = g->capacity ? g->capacity * 2 : 16;
+        struct cursor **cursors = mem_realloc(g->cursors, capacity * sizeof(*cursors));
+
+        if (!cursors) {
+            cursor_free(cursor);
+            return fail_no_memory(capacity * sizeof(*cursors));
+        }
+        g->cursors = cursors;
+        g->capacity = capacity;
+    }
+    g->cursors[g->count++] = cursor;
+    return HELIOS_OK;
+}
+
+static helios_status add_cover(struct gathering *g, struct rangedel_set *set)
+{
+    if (!set)
+        return HELIOS_OK;
+    if (g->cover_count == g->cover_capacity) {
+        size_t capacity = g->cover_capacity ? g->cover_capacity * 2 : 8;
+        struct cover *covers = mem_realloc(g->covers, capacity * sizeof(*covers));
+
+        if (!covers)
+            return fail_no_memory(capacity * sizeof(*covers));
+        g->covers = covers;
+        g->cover_capacity = capacity;
+    }
+    g->covers[g->cover_count++] = (struct cover){.set = rangedel_ref(set)};
+    return HELIOS_OK;
+}
+
+static helios_status add_memtable(struct gathering *g, struct memtable *memtable)
+{
+    struct cursor *cursor = NULL;
+    helios_status status;
+
+    /* Inside an epoch while the set is counted: an insertion may replace it. */
+    epoch_enter();
+    status = add_cover(g, memtable_rangedels(memtable));
+    epoch_leave();
+    if (status != HELIOS_OK || memtable_count(memtable) == 0)
+        return status;
+    status = memtable_cursor_new(memtable, g->options->read_point, &cursor);
+    return status == HELIOS_OK ? add_cursor(g, cursor) : status;
+}
+
+static bool file_in_bounds(const struct gathering *g, const struct table_file *file)
+{
+    return slice_compare(file->largest, g->options->lower) >= 0 &&
+           slice_compare(file->smallest, g->options->upper) < 0;
+}
+
+static helios_status add_file_cover(struct gathering *g, struct table_file *file)
+{
+    struct table *table;
+    helios_status status;
+
+    if (file->properties.range_deletes == 0 || !file_in_bounds(g, file))
+        return HELIOS_OK;
+    status = table_file_open(file, &table);
+    return status == HELIOS_OK ? add_cover(g, table_rangedels(table)) : status;
+}
+
+static helios_status add_level(struct gathering *g, const struct level *level, size_t from, size_t count)
+{
+    const struct table_cursor_options options = {.read_point = g->options->read_point,
+                                                 .fill_cache = g->options->fill_cache};
+    struct cursor *cursor = NULL;
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = from; i < from + count && status == HELIOS_OK; i++)
+        status = add_file_cover(g, level->files[i]);
+    if (status == HELIOS_OK)
+        status = level_cursor_new(level->files + from, count, &options, &cursor);
+    return status == HELIOS_OK ? add_cursor(g, cursor) : status;
+}
+
+static helios_status add_levels(struct gathering *g, const struct version *version)
+{
+    const struct level *l0 = &version->levels[0];
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < l0->count && status == HELIOS_OK; i++)
+        if (l0->files[i]->properties.seq_min <= g->options->read_point && file_in_bounds(g, l0->files[i]))
+            status = add_level(g, l0, i, 1);
+    for (size_t l = 1; l < LEVEL_COUNT && status == HELIOS_OK; l++) {
+        const struct level *level = &version->levels[l];
+        size_t from = version_find(level, g->options->lower), end = from;
+
+        while (end < level->count && slice_compare(level->files[end]->smallest, g->options->upper) < 0)
+            end++;
+        if (end > from)
+            status = add_level(g, level, from, end - from);
+    }
+    return status;
+}
+
+helios_status sources_open(struct helios_db *db, const struct sources_options *options, struct sources *sources)
+{
+    struct gathering g = {.options = options};
+    struct view *view = view_acquire(db);
+    helios_status status = add_memtable(&g, view->active->memtable);
+
+    for (size_t i = 0; i < view->closed_count && status == HELIOS_OK; i++)
+        status = add_memtable(&g, view->closed[i]->memtable);
+    if (status == HELIOS_OK)
+        status = add_levels(&g, view->version);
+    if (status == HELIOS_OK)
+        status = merge_cursor_new(g.cursors, g.count, options->read_point, &sources->cursor);
+    if (status != HELIOS_OK)
+        for (size_t i = 0; i < g.count; i++)
+            cursor_free(g.cursors[i]);
+    mem_free(g.cursors);
+    sources->view = view;
+    sources->covers = g.covers;
+    sources->cover_count = g.cover_count;
+    if (status != HELIOS_OK)
+        sources_close(sources);
+    return status;
+}
+
+void sources_close(struct sources *sources)
+{
+    cursor_free(sources->cursor);
+    for (size_t i = 0; i < sources->cover_count; i++)
+        rangedel_unref(sources->covers[i].set);
+    mem_free(sources->covers);
+    view_unref(sources->view);
+    *sources = (struct sources){0};
+}
+
+/* ---- what is deleted ---- */
+
+static void cover_find(struct cover *cover, helios_slice key, helios_seq limit)
+{
+    size_t i = rangedel_find(cover->set, key);
+    const struct rangedel_fragment *f = i < cover->set->count ? &cover->set->fragments[i] : NULL;
+
+    cover->known = true;
+    cover->seq = 0;
+    if (f && slice_compare(f->from, key) <= 0) {
+        cover->from = f->from;
+        cover->to = f->to;
+        cover->seq = rangedel_newest(cover->set, key, limit);
+        return;
+    }
+    cover->from = i > 0 ? cover->set->fragments[i - 1].to : (helios_slice){0};
+    cover->to = f ? f->from : (helios_slice){0};
+}
+
+helios_seq sources_cover(struct sources *sources, helios_slice key, helios_seq limit)
+{
+    helios_seq newest = 0;
+
+    for (size_t i = 0; i < sources->cover_count; i++) {
+        struct cover *cover = &sources->covers[i];
+
+        if (!cover->known || (cover->from.data && slice_compare(key, cover->from) < 0) ||
+            (cover->to.data && slice_compare(key, cover->to) >= 0))
+            cover_find(cover, key, limit);
+        if (cover->seq > newest)
+            newest = cover->seq;
+    }
+    return newest;
+}
+
+helios_seq sources_newest_delete(const struct sources *sources, helios_slice key, helios_seq limit)
+{
+    helios_seq newest = 0;
+
+    for (size_t i = 0; i < sources->cover_count; i++) {
+        helios_seq seq = rangedel_newest(sources->covers[i].set, key, limit);
+
+        if (seq > newest)
+            newest = seq;
+    }
+    return newest;
+}

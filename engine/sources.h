@@ -1,0 +1,36 @@
+/* sources.h - all that the current view holds of a range of keys: one cursor over its memtables and tables,
+ * and the range deletes that lie beside. What iterators and histories read. One thread at a time. */
+#ifndef HELIOS_ENGINE_SOURCES_H
+#define HELIOS_ENGINE_SOURCES_H
+#include "engine/engine_internal.h"
+
+struct sources_options {
+    helios_slice lower, upper; /* keys with their layer: [lower, upper) */
+    helios_seq read_point;     /* CURSOR_ALL: every version */
+    bool fill_cache;
+};
+
+struct sources {
+    struct view *view; /* counted; NULL: nothing is open */
+    struct cursor *cursor;
+    struct cover *covers;
+    size_t cover_count;
+};
+
+/* *sources is closed or {0}; stays so on failure. */
+helios_status sources_open(struct helios_db *, const struct sources_options *, struct sources *) CHECKED;
+void sources_close(struct sources *);
+
+/* Whether there is a newer view: who is about to move then opens anew, so that nothing old is held. */
+static inline bool sources_stale(const struct sources *sources, const struct helios_db *db)
+{
+    return !sources->view ||
+           sources->view->generation != atomic_load_explicit(&db->generation, memory_order_acquire);
+}
+
+/* The newest range delete at or below limit over the key; 0: none. The first remembers what is around the
+ * key, for walks: its limit is the same in every call. */
+helios_seq sources_cover(struct sources *, helios_slice key, helios_seq limit);
+helios_seq sources_newest_delete(const struct sources *, helios_slice key, helios_seq limit);
+
+#endif
