@@ -334,6 +334,46 @@ static void segment_ends(bool mapped)
     world_free(&w);
 }
 
+static void wait_prepared(struct world *w)
+{
+    while (atomic_load(&w->wal->prepared_room) == 0)
+        thread_sleep(100);
+}
+
+/* The keeper prepares a segment while a writer, held up, has taken the one before and not entered it yet. It named
+ * the active one as its predecessor, and the next recovery passed over all that was in the one between. */
+static void held_up_while_leaving(bool mapped)
+{
+    struct wal_segment *taken;
+    struct wal_reservation left;
+    struct pending p;
+    struct world w;
+
+    world_init(&w, true, mapped);
+    world_must_open(&w);
+    must_append(&w, 100);
+    wait_prepared(&w);
+    taken = wal_next_take(w.wal, wal_record_size(100));
+    assert(taken);
+    wal_keeper_wake(w.wal);
+    wait_prepared(&w);
+    wal_next_enter(w.wal, taken, w.next, &left);
+    assert(reserve(&w, 100, 1, &p) == HELIOS_OK);
+    assert(wal_pos_segment(p.at.at) == taken->number);
+    p.at.old_segment = left.old_segment;
+    p.at.old_end = left.old_end;
+    assert(write_pending(&w, &p) == HELIOS_OK);
+    wal_publish(w.wal, p.at.end, w.next - 1);
+    while (wal_segment_now(w.wal) == taken->number)
+        must_append(&w, 3000);
+    assert(sync_now(&w) == HELIOS_OK);
+    world_crash(&w, IO_DAMAGE_DROP_ALL, 1);
+    world_must_open(&w);
+    expect_all(&seen, 1, w.next - 1);
+    world_close(&w);
+    world_free(&w);
+}
+
 static void void_records(bool mapped)
 {
     struct world w;
@@ -1281,6 +1321,7 @@ static void both(bool mapped)
     round_trip(mapped);
     big_records(mapped);
     segment_ends(mapped);
+    held_up_while_leaving(mapped);
     void_records(mapped);
     recycling(mapped);
     for (size_t i = 0; i < sizeof(matrix) / sizeof(matrix[0]); i++) {

@@ -130,6 +130,19 @@ static uint64_t size_choose(struct wal *wal, uint64_t want)
     return size > WAL_SEGMENT_MAX ? WAL_SEGMENT_MAX : size;
 }
 
+/* What the next segment follows, while none is prepared: the last one made, as one that was taken back has left the
+ * list. Not the active one: a writer that has taken the prepared segment enters it only a moment later, and a link
+ * past that segment would lose all its commits at the next recovery. */
+static uint64_t last_number(struct wal *wal)
+{
+    uint64_t number;
+
+    mutex_lock(&wal->mu);
+    number = wal->last->number;
+    mutex_unlock(&wal->mu);
+    return number;
+}
+
 static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_segment **out)
 {
     struct wal_segment_info info = {0};
@@ -138,8 +151,7 @@ static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_
 
     if (wal->next_number > WAL_NUMBER_MAX)
         return fail(HELIOS_LIMIT, "%s: no segment number is left", wal->options.directory);
-    /* While none is prepared, nobody leaves the active one. */
-    info.predecessor = wal_segment_now(wal);
+    info.predecessor = last_number(wal);
     info.header.number = wal->next_number++;
     info.size = size_choose(wal, want);
     status = wal_info_new(wal->options.fs, &info);

@@ -183,6 +183,7 @@ static helios_status segment_open(const struct wal_options *options, const struc
     segment->number = info->header.number;
     segment->size = info->size;
     segment->salt = info->header.salt;
+    segment->predecessor = info->predecessor;
     status = io_open(options->fs, path, IO_WRITE, &segment->file);
     if (status == HELIOS_OK && options->use_mapping && io_map_supported(segment->file)) {
         status = io_map(segment->file, (size_t)info->size, &map);

@@ -59,20 +59,25 @@ void wal_active_set(struct wal *wal, struct wal_segment *segment, uint64_t offse
     atomic_store_explicit(&wal->limit, wal_pos_make(segment->number, segment->size), memory_order_relaxed);
 }
 
-/* Leaves the active segment for the prepared one. */
-static __attribute__((noinline)) bool reserve_next(struct wal *wal, uint64_t size, helios_seq first,
-                                                   struct wal_reservation *reservation)
+struct wal_segment *wal_next_take(struct wal *wal, uint64_t size)
 {
-    struct wal_segment *old = wal->active, *next;
-    uint64_t old_end = wal_pos_offset(at_now(wal));
+    struct wal_segment *next;
 
     if (atomic_load_explicit(&wal->prepared_room, memory_order_acquire) < size)
-        return false;
+        return NULL;
     atomic_store_explicit(&wal->prepared_room, 0, memory_order_relaxed);
     next = atomic_exchange_explicit(&wal->prepared, NULL, memory_order_acq_rel);
-    if (!next)
-        return false; /* the hint was stale; wal_prepare now sees that */
-    assert(next->size - WAL_DATA >= size);
+    assert(!next || next->size - WAL_DATA >= size);
+    return next; /* NULL: the hint was stale; wal_prepare now sees that */
+}
+
+void wal_next_enter(struct wal *wal, struct wal_segment *next, helios_seq first,
+                    struct wal_reservation *reservation)
+{
+    struct wal_segment *old = wal->active;
+    uint64_t old_end = wal_pos_offset(at_now(wal));
+
+    assert(next->predecessor == old->number);
     reservation->old_segment = old;
     reservation->old_end = wal_pos_make(old->number, old_end);
     old->last = first - 1;
@@ -81,7 +86,17 @@ static __attribute__((noinline)) bool reserve_next(struct wal *wal, uint64_t siz
                           atomic_load_explicit(&wal->passed, memory_order_relaxed) + old_end - WAL_DATA,
                           memory_order_relaxed);
     wal_active_set(wal, next, WAL_DATA);
-    return true;
+}
+
+/* Leaves the active segment for the prepared one. */
+static __attribute__((noinline)) bool reserve_next(struct wal *wal, uint64_t size, helios_seq first,
+                                                   struct wal_reservation *reservation)
+{
+    struct wal_segment *next = wal_next_take(wal, size);
+
+    if (next)
+        wal_next_enter(wal, next, first, reservation);
+    return next != NULL;
 }
 
 bool wal_reserve(struct wal *wal, uint64_t size, helios_seq first, struct wal_reservation *reservation)

@@ -49,7 +49,8 @@ enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], ui
 struct wal_segment {
     /* Constant once listed. */
     uint64_t number, size, salt;
-    bool old; /* from before this open: never written or recycled */
+    uint64_t predecessor; /* as its link names it; 0 if old */
+    bool old;             /* from before this open: never written or recycled */
     /* Keeper's, changed under mu; the sync leader reads `file` where durable has not passed it. */
     struct io_file *file; /* NULL once sealed */
     unsigned char *map;   /* NULL: pwrite */
@@ -218,6 +219,10 @@ struct wal_reading wal_point_read(const struct wal *);
 void wal_point_set(struct wal *, wal_pos, helios_seq last);
 /* The next reservation is at offset of segment. */
 void wal_active_set(struct wal *, struct wal_segment *, uint64_t offset);
+/* The two halves of leaving a full segment, under the reservation lock. Between them the keeper may already prepare the
+ * segment after the one that was taken, though that is not the active one yet. NULL: none of the size is prepared. */
+struct wal_segment *wal_next_take(struct wal *, uint64_t size);
+void wal_next_enter(struct wal *, struct wal_segment *next, helios_seq first, struct wal_reservation *);
 /* background.c */
 helios_status wal_background_start(struct wal *) CHECKED;
 void wal_background_stop(struct wal *);
