@@ -69,18 +69,24 @@ double bench_settle(struct bench *bench)
     return (idle > flushed ? idle : flushed) - start;
 }
 
-static bool value_is_right(const struct bench *bench, uint64_t index, helios_slice value)
+/* Generations that a value may be of. */
+struct generations {
+    unsigned first, last;
+};
+
+static bool value_is_right(const struct bench *bench, uint64_t index, helios_slice value,
+                           struct generations allowed)
 {
-    for (unsigned generation = 0; generation <= bench->generation; generation++)
+    for (unsigned generation = allowed.first; generation <= allowed.last; generation++)
         if (slice_equal(value, data_value(&bench->data, index, generation)))
             return true;
     return false;
 }
 
-void bench_check(struct bench *bench)
+static void check_session(struct bench *bench, void *session, struct generations allowed)
 {
     const struct engine *engine = bench->engine;
-    void *session = engine->session_open(bench->db), *cursor = engine->cursor_open(session);
+    void *cursor = engine->cursor_open(session);
     struct record record;
     char key[KEY_BYTES];
     uint64_t index = 0;
@@ -91,13 +97,32 @@ void bench_check(struct bench *bench)
             data_key(&bench->data, ++index * 2, key);
         if (index >= bench->live || !slice_equal(record.key, slice_make(key, KEY_BYTES)))
             bench_die("check: the key at index %" PRIu64 " is not the one that was written", index);
-        if (!value_is_right(bench, index, record.value))
+        if (!value_is_right(bench, index, record.value, allowed))
             bench_die("check: the value at index %" PRIu64 " is not the one that was written", index);
     }
     if (!bench->holes && index != bench->live)
         bench_die("check: %" PRIu64 " records instead of %" PRIu64, index, bench->live);
     engine->cursor_close(cursor);
-    engine->session_close(session);
+}
+
+void bench_check(struct bench *bench)
+{
+    void *session = bench->engine->session_open(bench->db);
+
+    check_session(bench, session, (struct generations){0, bench->generation});
+    bench->engine->session_close(session);
+}
+
+/* After fillversions: at the point that was noted everything is as it was then, and now as it was written last. */
+static void check_versions(struct bench *bench)
+{
+    void *session = bench->engine->session_open(bench->db);
+    unsigned then = (bench->sizes.versions - 1) / 2, now = bench->sizes.versions - 1;
+
+    check_session(bench, session, (struct generations){now, now});
+    bench->engine->read_at(session, bench->past);
+    check_session(bench, session, (struct generations){then, then});
+    bench->engine->session_close(session);
 }
 
 struct run {
@@ -126,7 +151,9 @@ static void *worker_main(void *arg)
     struct start *start = arg;
 
     pthread_barrier_wait(&start->run->begin);
+    start->worker->began = seconds_now();
     start->work(start->worker);
+    start->worker->ended = seconds_now();
     return NULL;
 }
 
@@ -151,13 +178,32 @@ static void worker_init(struct run *run, unsigned number)
         .data = &bench->data,
         .live = bench->live,
         .generation = bench->generation,
+        .versions = bench->sizes.versions,
+        .past = bench->past,
         .hot = run->hot,
         .stop = &run->stop,
         .from = run->ops * number / run->threads,
         .to = run->ops * (number + 1) / run->threads,
+        .keys_from = bench->live * number / run->threads,
+        .keys_to = bench->live * (number + 1) / run->threads,
     };
     random_seed(&w->random, seed_of(run->workload->name, number));
     histogram_init(&w->ticks);
+}
+
+/* From the first that began to the last that ended; not by the clock of the thread that waits for them, which may
+ * wake up late. */
+static double seconds_all(const struct run *run)
+{
+    double began = run->workers[0].began, ended = run->workers[0].ended;
+
+    for (unsigned i = 1; i < run->threads; i++) {
+        const struct worker *w = &run->workers[i];
+
+        began = w->began < began ? w->began : began;
+        ended = w->ended > ended ? w->ended : ended;
+    }
+    return ended - began;
 }
 
 static void run_threads(struct run *run)
@@ -165,7 +211,6 @@ static void run_threads(struct run *run)
     unsigned all = run->threads + (run->workload->flags & WORKLOAD_WRITER ? 1 : 0);
     struct start starts[THREADS_MAX + 1];
     pthread_t threads[THREADS_MAX + 1];
-    double start;
 
     pthread_barrier_init(&run->begin, NULL, all + 1);
     for (unsigned i = 0; i < all; i++) {
@@ -176,13 +221,12 @@ static void run_threads(struct run *run)
             bench_die("%s", helios_last_error());
     }
     pthread_barrier_wait(&run->begin);
-    start = seconds_now();
     for (unsigned i = 0; i < run->threads; i++)
         thread_join(threads[i]);
-    run->seconds = seconds_now() - start;
     atomic_store(&run->stop, true);
     for (unsigned i = run->threads; i < all; i++)
         thread_join(threads[i]);
+    run->seconds = seconds_all(run);
     for (unsigned i = 0; i < all; i++)
         run->bench->engine->session_close(run->workers[i].session);
     pthread_barrier_destroy(&run->begin);
@@ -217,6 +261,7 @@ static uint64_t ops_of(const struct bench *bench, const struct workload *workloa
     const struct sizes *sizes = &bench->sizes;
 
     switch (workload->count) {
+    case COUNT_VERSIONS: return sizes->count * sizes->versions;
     case COUNT_SYNCED: return threads > 1 ? sizes->synced * 4 : sizes->synced;
     case COUNT_READS: return sizes->reads;
     case COUNT_STEPS: return sizes->reads * STEPS_PER_READ;
@@ -226,19 +271,37 @@ static uint64_t ops_of(const struct bench *bench, const struct workload *workloa
     return sizes->count;
 }
 
+static void check_possible(const struct run *run)
+{
+    const struct bench *bench = run->bench;
+    const struct engine *engine = bench->engine;
+    unsigned flags = run->workload->flags;
+
+    if (!(flags & WORKLOAD_FRESH) && bench->live == 0)
+        bench_die("%s: a fill must come before", run->workload->name);
+    if (flags & WORKLOAD_VERSIONS && run->threads > 1)
+        bench_die("%s: one thread", run->workload->name);
+    if ((flags & (WORKLOAD_VERSIONS | WORKLOAD_PAST) && !engine->read_at) ||
+        (flags & WORKLOAD_TXN && !engine->txn_begin) || (flags & WORKLOAD_SNAPSHOTS && !engine->snapshot_new))
+        bench_die("%s: the engine has nothing of the kind", run->workload->name);
+    if (flags & WORKLOAD_PAST && bench->past == 0)
+        bench_die("%s: fillversions must come before", run->workload->name);
+}
+
 /* A database in the state and with the settings that the workload begins with. */
 static void prepare(struct run *run)
 {
     struct bench *bench = run->bench;
     unsigned flags = run->workload->flags, writers = flags & WORKLOAD_WRITER ? 1 : run->threads;
-    bool fresh = flags & WORKLOAD_FRESH, sync = flags & WORKLOAD_SYNC;
-    bool other = bench->settings.sync != sync || (bench->settings.writers > 1) != (writers > 1);
+    bool fresh = flags & WORKLOAD_FRESH, sync = flags & WORKLOAD_SYNC, transactions = flags & WORKLOAD_TXN;
+    bool other = bench->settings.sync != sync || (bench->settings.writers > 1) != (writers > 1) ||
+                 bench->settings.transactions != transactions;
 
-    if (!fresh && bench->live == 0)
-        bench_die("%s: a fill must come before", run->workload->name);
+    check_possible(run);
     if (fresh) {
-        bench->live = run->ops;
-        bench->generation = 0;
+        bench->live = flags & WORKLOAD_VERSIONS ? bench->sizes.count : run->ops;
+        bench->generation = flags & WORKLOAD_VERSIONS ? bench->sizes.versions - 1 : 0;
+        bench->past = 0;
         bench->holes = false;
         data_release(&bench->data);
         data_init(&bench->data, bench->live, bench->sizes.value_bytes, bench->sizes.binary_keys);
@@ -249,6 +312,7 @@ static void prepare(struct run *run)
     if (fresh || (other && flags & WORKLOAD_WRITES)) {
         bench->settings.sync = sync;
         bench->settings.writers = writers;
+        bench->settings.transactions = transactions;
         if (fresh)
             bench_fresh(bench);
         bench_close(bench);
@@ -269,11 +333,22 @@ static uint64_t found_all(const struct run *run)
     return found;
 }
 
+static void finish(const struct run *run)
+{
+    const struct engine *engine = run->bench->engine;
+    void *session = engine->session_open(run->bench->db);
+
+    run->workload->finish(engine, session, run->ops);
+    engine->session_close(session);
+}
+
 static void check(const struct run *run)
 {
     unsigned flags = run->workload->flags;
     struct bench *bench = run->bench;
 
+    if (flags & WORKLOAD_VERSIONS)
+        bench->past = run->workers[0].past;
     if (!bench->engine->stores)
         return;
     if (flags & WORKLOAD_HITS && !bench->holes && found_all(run) != run->ops)
@@ -281,7 +356,11 @@ static void check(const struct run *run)
                   run->ops);
     if (flags & WORKLOAD_MISSES && found_all(run) != 0)
         bench_die("%s: %" PRIu64 " absent keys were found", run->workload->name, found_all(run));
-    if (flags & WORKLOAD_WRITES)
+    if (run->workload->finish)
+        finish(run);
+    if (flags & WORKLOAD_VERSIONS)
+        check_versions(bench);
+    else if (flags & WORKLOAD_WRITES)
         bench_check(bench);
 }
 
@@ -331,11 +410,12 @@ static void print_nanos(const struct histogram *ticks)
 static void print_result(const struct run *run, const char *name)
 {
     struct histogram ticks;
-    uint64_t ops = 0, writer_ops = 0;
+    uint64_t ops = 0, writer_ops = 0, attempts = 0;
 
     histogram_init(&ticks);
     for (unsigned i = 0; i < run->threads; i++) {
         ops += run->workers[i].ops;
+        attempts += run->workers[i].attempts;
         histogram_merge(&ticks, &run->workers[i].ticks);
     }
     printf("{\"engine\": \"%s\", \"workload\": \"%s\", \"threads\": %u, \"ops\": %" PRIu64
@@ -345,6 +425,8 @@ static void print_result(const struct run *run, const char *name)
         writer_ops = run->workers[run->threads].ops;
         printf(", \"writer_ops_per_second\": %.0f", (double)writer_ops / run->seconds);
     }
+    if (run->workload->flags & WORKLOAD_TXN)
+        printf(", \"conflicts\": %" PRIu64, attempts - ops);
     if (run->workload->flags & WORKLOAD_WRITES)
         print_writes(run, writer_ops ? writer_ops : ops);
     print_nanos(&ticks);
@@ -397,11 +479,14 @@ static const char usage_text[] =
     "A fill begins with an empty database, everything else goes on with what is there.\n"
     "  fillseq fillrandom fillbatch fillsync overwrite updaterandom deleterandom readrandom readmissing\n"
     "  readhot readwhilewriting readseq readreverse seekrandom seekrandomnew open replay\n"
+    "  fillversions readrandom-at scan-at snapshot snapshots txn-rmw txn-disjoint txn-counter\n"
     "  --dir=DIR       where the scratch directory is made (.)\n"
     "  --num=N         keys of a fill (2000000)\n"
     "  --reads=N       reads (as --num); a quarter as many seeks, four times as many steps of a scan\n"
     "  --synced=N      writes of fillsync (--num / 200); four times as many with several threads\n"
     "  --value=N       bytes of a value (100)\n"
+    "  --versions=N    of each key, in fillversions (2); an older point lies half-way\n"
+    "  --retention=T   history that Helios keeps: none, forever, or so many hours, as 24h (none)\n"
     "  --keys=binary   8 bytes big-endian and 8 of hash instead of 16 decimal digits\n"
     "  --memtable=N    bytes of a memtable (64M)\n"
     "  --cache=N       bytes of the block cache (256M)\n"
@@ -419,12 +504,29 @@ static uint64_t number_of(const char *text)
     return unit ? number << (10 * (unit - units + 1)) : number;
 }
 
+/* As Helios takes it: us. */
+static uint64_t retention_of(const char *text)
+{
+    char *end = NULL;
+    uint64_t hours = strtoull(text, &end, 10);
+
+    if (strcmp(text, "none") == 0)
+        return 0;
+    if (strcmp(text, "forever") == 0)
+        return HELIOS_FOREVER;
+    if (end == text || strcmp(end, "h") != 0)
+        bench_die("a retention is none, forever, or a number of hours, as 24h");
+    return hours * 3600 * 1000000;
+}
+
 static const struct option options[] = {
     {"dir", required_argument, NULL, 'd'},
     {"num", required_argument, NULL, 'n'},
     {"reads", required_argument, NULL, 'r'},
     {"synced", required_argument, NULL, 's'},
     {"value", required_argument, NULL, 'v'},
+    {"versions", required_argument, NULL, 'V'},
+    {"retention", required_argument, NULL, 'R'},
     {"keys", required_argument, NULL, 'k'},
     {"memtable", required_argument, NULL, 'm'},
     {"cache", required_argument, NULL, 'c'},
@@ -447,6 +549,8 @@ static void option_set(struct bench *bench, int option, const char *value, const
     case 'r': bench->sizes.reads = number_of(value); break;
     case 's': bench->sizes.synced = number_of(value); break;
     case 'v': bench->sizes.value_bytes = number_of(value); break;
+    case 'V': bench->sizes.versions = (unsigned)number_of(value); break;
+    case 'R': bench->settings.retention = retention_of(value); break;
     case 'k': bench->sizes.binary_keys = strcmp(value, "binary") == 0; break;
     case 'm': bench->settings.memtable_bytes = number_of(value); break;
     case 'c': bench->settings.cache_bytes = number_of(value); break;
@@ -461,7 +565,8 @@ static char *arguments_read(struct bench *bench, int argc, char **argv, const ch
 {
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         option_set(bench, option, optarg, directory);
-    if (optind + 1 != argc || bench->sizes.count < 1 || bench->sizes.value_bytes < 1)
+    if (optind + 1 != argc || bench->sizes.count < 1 || bench->sizes.value_bytes < 1 ||
+        bench->sizes.versions < 1)
         show_usage(stderr, 2);
     if (!bench->sizes.reads)
         bench->sizes.reads = bench->sizes.count;
@@ -474,7 +579,7 @@ int main(int argc, char **argv)
 {
     struct bench bench = {
         .engine = &bench_engine,
-        .sizes = {.count = 2000000, .value_bytes = 100},
+        .sizes = {.count = 2000000, .value_bytes = 100, .versions = 2},
         .settings = {.path = scratch,
                      .memtable_bytes = 64 << 20,
                      .cache_bytes = 256 << 20,

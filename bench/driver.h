@@ -7,6 +7,7 @@
 struct sizes {
     uint64_t count, reads, synced; /* keys of a fill, reads, writes of fillsync */
     size_t value_bytes;
+    unsigned versions; /* of each key, in fillversions */
     bool binary_keys;
 };
 
@@ -19,6 +20,7 @@ struct bench {
     uint64_t live;       /* keys that the last fill left; 0: none has run */
     unsigned generation; /* the newest values written to them */
     bool holes;          /* some may have been deleted */
+    uint64_t past;       /* a read point in the middle of fillversions; 0: that was not the last fill */
 };
 
 void bench_close(struct bench *);

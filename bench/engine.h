@@ -7,8 +7,10 @@
 struct settings {
     const char *path;
     uint64_t memtable_bytes, cache_bytes, file_bytes;
-    unsigned writers; /* threads that write at the same time */
-    bool sync;        /* a write is on the disk when it returns; else it has reached the operating system */
+    uint64_t retention; /* us of history that is kept, where the engine has such a setting */
+    unsigned writers;   /* threads that write at the same time */
+    bool sync;          /* a write is on the disk when it returns; else it has reached the operating system */
+    bool transactions;  /* there will be some */
 };
 
 struct record {
@@ -38,6 +40,18 @@ struct engine {
     bool (*seek)(void *cursor, helios_slice key, struct record *); /* the first key >= key */
     bool (*next)(void *cursor, struct record *);
     bool (*prev)(void *cursor, struct record *);
+    /* From here on: NULL where the engine has nothing of the kind. */
+    uint64_t (*point)(void *session);               /* the last commit, as a read point */
+    void (*read_at)(void *session, uint64_t point); /* later gets and cursors read there */
+    void *(*snapshot_new)(void *session);
+    void (*snapshot_free)(void *session, void *snapshot);
+    /* A session has one transaction at a time. */
+    void (*txn_begin)(void *session);
+    bool (*txn_get)(void *session, helios_slice key, helios_slice *value);
+    void (*txn_put)(void *session, helios_slice key, helios_slice value);
+    bool (*txn_commit)(void *session); /* false: it lost against another, and is over */
+    /* body between begin and commit, again and again until it wins. */
+    void (*txn_run)(void *session, void (*body)(void *arg), void *arg);
 };
 
 extern const struct engine bench_engine;

@@ -1,5 +1,5 @@
-/* engine_helios.c - Helios behind the driver's table: defaults, but for history, which nobody asks of the
- * peers. */
+/* engine_helios.c - Helios behind the driver's table: defaults, but for history, which is kept only where a run asks
+ * for it: nobody asks it of the peers. */
 #include "bench/engine.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,8 @@ struct session {
     helios_db *db;
     helios_batch *batch;
     helios_buf value;
+    helios_read_options read; /* `at` is set where the past is read */
+    helios_txn *txn;
 };
 
 static void must(helios_status status, const char *what)
@@ -19,14 +21,17 @@ static void must(helios_status status, const char *what)
 static void h_describe(const struct settings *settings, char *text, size_t size)
 {
     helios_options defaults = HELIOS_OPTIONS_INIT;
+    char history[32] = "all";
 
+    if (settings->retention != HELIOS_FOREVER)
+        snprintf(history, sizeof(history), "%zu h of", (size_t)(settings->retention / 3600 / 1000000));
     snprintf(text, size,
-             "Helios %s: memtable %zu MiB, cache %zu MiB, blocks %u B, filter %.0f bits, lz4, no history, no "
+             "Helios %s: memtable %zu MiB, cache %zu MiB, blocks %u B, filter %.0f bits, lz4, %s history, no "
              "feed, "
              "durability ASYNC, in fillsync SYNC, get into a reused buffer",
              helios_version_string(), (size_t)(settings->memtable_bytes >> 20),
              (size_t)(settings->cache_bytes >> 20), (unsigned)defaults.block_bytes,
-             defaults.filter_bits_per_key);
+             defaults.filter_bits_per_key, settings->retention ? history : "no");
 }
 
 static void *h_open(const struct settings *settings)
@@ -36,7 +41,7 @@ static void *h_open(const struct settings *settings)
 
     options.memtable_bytes = settings->memtable_bytes;
     options.block_cache_bytes = settings->cache_bytes;
-    options.history_retention = 0;
+    options.history_retention = settings->retention;
     options.durability = settings->sync ? HELIOS_DURABILITY_SYNC : HELIOS_DURABILITY_ASYNC;
     must(helios_open(settings->path, &options, &db), "open");
     return db;
@@ -60,6 +65,7 @@ static void *h_session_open(void *db)
         bench_die("no memory");
     session->db = db;
     session->batch = batch;
+    session->read = (helios_read_options)HELIOS_READ_OPTIONS_INIT;
     return session;
 }
 
@@ -96,11 +102,8 @@ static void h_del(void *handle, helios_slice key)
     must(helios_delete(session->db, NULL, key), "delete");
 }
 
-static bool h_get(void *handle, helios_slice key, helios_slice *value)
+static inline bool found(struct session *session, helios_status status, helios_slice *value)
 {
-    struct session *session = handle;
-    helios_status status = helios_get(session->db, NULL, key, &session->value);
-
     if (status == HELIOS_NOT_FOUND)
         return false;
     must(status, "get");
@@ -108,12 +111,24 @@ static bool h_get(void *handle, helios_slice key, helios_slice *value)
     return true;
 }
 
+static inline const helios_read_options *read_options(const struct session *session)
+{
+    return session->read.at ? &session->read : NULL;
+}
+
+static bool h_get(void *handle, helios_slice key, helios_slice *value)
+{
+    struct session *session = handle;
+
+    return found(session, helios_get(session->db, read_options(session), key, &session->value), value);
+}
+
 static void *h_cursor_open(void *handle)
 {
     struct session *session = handle;
     helios_iter *iter = NULL;
 
-    must(helios_iter_new(session->db, NULL, &iter), "iterator");
+    must(helios_iter_new(session->db, read_options(session), &iter), "iterator");
     return iter;
 }
 
@@ -163,6 +178,92 @@ static bool h_prev(void *cursor, struct record *record)
     return here(cursor, record);
 }
 
+static uint64_t h_point(void *handle)
+{
+    struct session *session = handle;
+
+    return helios_latest(session->db);
+}
+
+static void h_read_at(void *handle, uint64_t point)
+{
+    struct session *session = handle;
+
+    session->read.at = point;
+}
+
+static void *h_snapshot_new(void *handle)
+{
+    struct session *session = handle;
+    helios_snapshot *snapshot = NULL;
+
+    must(helios_snapshot_new(session->db, 0, &snapshot), "snapshot");
+    return snapshot;
+}
+
+static void h_snapshot_free(void *handle, void *snapshot)
+{
+    struct session *session = handle;
+
+    helios_snapshot_free(session->db, snapshot);
+}
+
+static void h_txn_begin(void *handle)
+{
+    struct session *session = handle;
+
+    must(helios_txn_begin(session->db, NULL, &session->txn), "begin");
+}
+
+static bool h_txn_get(void *handle, helios_slice key, helios_slice *value)
+{
+    struct session *session = handle;
+
+    return found(session, helios_txn_get(session->txn, key, &session->value), value);
+}
+
+static void h_txn_put(void *handle, helios_slice key, helios_slice value)
+{
+    struct session *session = handle;
+
+    must(helios_txn_put(session->txn, key, value), "put in a transaction");
+}
+
+static bool h_txn_commit(void *handle)
+{
+    struct session *session = handle;
+    helios_status status = helios_txn_commit(session->txn, NULL);
+
+    if (status != HELIOS_CONFLICT)
+        must(status, "commit");
+    helios_txn_free(session->txn);
+    session->txn = NULL;
+    return status == HELIOS_OK;
+}
+
+struct body {
+    struct session *session;
+    void (*run)(void *arg);
+    void *arg;
+};
+
+static helios_status run_body(void *arg, helios_txn *txn)
+{
+    struct body *body = arg;
+
+    body->session->txn = txn;
+    body->run(body->arg);
+    body->session->txn = NULL;
+    return HELIOS_OK;
+}
+
+static void h_txn_run(void *handle, void (*run)(void *arg), void *arg)
+{
+    struct body body = {handle, run, arg};
+
+    must(helios_txn_run(body.session->db, NULL, run_body, &body, NULL), "transaction");
+}
+
 const struct engine bench_engine = {
     .name = "helios",
     .stores = true,
@@ -183,4 +284,13 @@ const struct engine bench_engine = {
     .seek = h_seek,
     .next = h_next,
     .prev = h_prev,
+    .point = h_point,
+    .read_at = h_read_at,
+    .snapshot_new = h_snapshot_new,
+    .snapshot_free = h_snapshot_free,
+    .txn_begin = h_txn_begin,
+    .txn_get = h_txn_get,
+    .txn_put = h_txn_put,
+    .txn_commit = h_txn_commit,
+    .txn_run = h_txn_run,
 };

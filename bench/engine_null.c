@@ -41,6 +41,21 @@ static bool null_seek(void *cursor, helios_slice key, struct record *record)
     return true;
 }
 
+static uint64_t null_point(void *session)
+{
+    return 1;
+}
+static void null_read_at(void *session, uint64_t point) {}
+static void null_snapshot_free(void *session, void *snapshot) {}
+static bool null_txn_commit(void *session)
+{
+    return true;
+}
+static void null_txn_run(void *session, void (*body)(void *arg), void *arg)
+{
+    body(arg);
+}
+
 const struct engine bench_engine = {
     .name = "null",
     .stores = false,
@@ -61,4 +76,13 @@ const struct engine bench_engine = {
     .seek = null_seek,
     .next = null_step,
     .prev = null_step,
+    .point = null_point,
+    .read_at = null_read_at,
+    .snapshot_new = null_handle,
+    .snapshot_free = null_snapshot_free,
+    .txn_begin = null_done,
+    .txn_get = null_get,
+    .txn_put = null_put,
+    .txn_commit = null_txn_commit,
+    .txn_run = null_txn_run,
 };

@@ -8,6 +8,7 @@ enum { L1_BYTES = 256 << 20, DATA_BLOCK_BINARY_AND_HASH = 1, LOGS_RECYCLED = 4 }
 
 struct db {
     rocksdb_t *rocks;
+    rocksdb_optimistictransactiondb_t *transactions; /* around rocks, where there will be some; or NULL */
     rocksdb_options_t *options;
     rocksdb_cache_t *cache;
     bool sync;
@@ -19,6 +20,9 @@ struct session {
     rocksdb_readoptions_t *read;
     rocksdb_writebatch_t *batch;
     rocksdb_pinnableslice_t *value; /* of the last get */
+    rocksdb_optimistictransactiondb_t *transactions;
+    rocksdb_optimistictransaction_options_t *txn_options;
+    rocksdb_transaction_t *txn; /* used again by each that begins */
 };
 
 static void must(char *error, const char *what)
@@ -97,8 +101,13 @@ static void *r_open(const struct settings *settings)
     db->cache = rocksdb_cache_create_lru(settings->cache_bytes);
     db->options = options_make(settings, db->cache);
     db->sync = settings->sync;
-    db->rocks = rocksdb_open(db->options, settings->path, &error);
+    if (settings->transactions)
+        db->transactions = rocksdb_optimistictransactiondb_open(db->options, settings->path, &error);
+    else
+        db->rocks = rocksdb_open(db->options, settings->path, &error);
     must(error, "open");
+    if (db->transactions)
+        db->rocks = rocksdb_optimistictransactiondb_get_base_db(db->transactions);
     return db;
 }
 
@@ -106,7 +115,12 @@ static void r_close(void *handle)
 {
     struct db *db = handle;
 
-    rocksdb_close(db->rocks);
+    if (db->transactions) {
+        rocksdb_optimistictransactiondb_close_base_db(db->rocks);
+        rocksdb_optimistictransactiondb_close(db->transactions);
+    } else {
+        rocksdb_close(db->rocks);
+    }
     rocksdb_options_destroy(db->options);
     rocksdb_cache_destroy(db->cache);
     free(db);
@@ -136,6 +150,8 @@ static void *r_session_open(void *handle)
     session->read = rocksdb_readoptions_create();
     session->batch = rocksdb_writebatch_create();
     rocksdb_writeoptions_set_sync(session->write, db->sync);
+    session->transactions = db->transactions;
+    session->txn_options = rocksdb_optimistictransaction_options_create();
     return session;
 }
 
@@ -151,6 +167,9 @@ static void r_session_close(void *handle)
     struct session *session = handle;
 
     value_drop(session);
+    if (session->txn)
+        rocksdb_transaction_destroy(session->txn);
+    rocksdb_optimistictransaction_options_destroy(session->txn_options);
     rocksdb_writebatch_destroy(session->batch);
     rocksdb_readoptions_destroy(session->read);
     rocksdb_writeoptions_destroy(session->write);
@@ -188,18 +207,25 @@ static void r_del(void *handle, helios_slice key)
     must(error, "delete");
 }
 
+static bool value_keep(struct session *session, rocksdb_pinnableslice_t *found, helios_slice *value)
+{
+    session->value = found;
+    if (!found)
+        return false;
+    value->data = rocksdb_pinnableslice_value(found, &value->size);
+    return value->data != NULL;
+}
+
 static bool r_get(void *handle, helios_slice key, helios_slice *value)
 {
     struct session *session = handle;
+    rocksdb_pinnableslice_t *found;
     char *error = NULL;
 
     value_drop(session);
-    session->value = rocksdb_get_pinned(session->rocks, session->read, key.data, key.size, &error);
+    found = rocksdb_get_pinned(session->rocks, session->read, key.data, key.size, &error);
     must(error, "get");
-    if (!session->value)
-        return false;
-    value->data = rocksdb_pinnableslice_value(session->value, &value->size);
-    return value->data != NULL;
+    return value_keep(session, found, value);
 }
 
 static void *r_cursor_open(void *handle)
@@ -258,6 +284,73 @@ static bool r_prev(void *cursor, struct record *record)
     return here(cursor, record);
 }
 
+static void *r_snapshot_new(void *handle)
+{
+    struct session *session = handle;
+
+    return (void *)rocksdb_create_snapshot(session->rocks);
+}
+
+static void r_snapshot_free(void *handle, void *snapshot)
+{
+    struct session *session = handle;
+
+    rocksdb_release_snapshot(session->rocks, snapshot);
+}
+
+static void r_txn_begin(void *handle)
+{
+    struct session *session = handle;
+
+    session->txn = rocksdb_optimistictransaction_begin(session->transactions, session->write,
+                                                       session->txn_options, session->txn);
+}
+
+/* Noted for validation as of now, which is what makes a read and a write of one key safe. */
+static bool r_txn_get(void *handle, helios_slice key, helios_slice *value)
+{
+    struct session *session = handle;
+    rocksdb_pinnableslice_t *found;
+    char *error = NULL;
+
+    value_drop(session);
+    found =
+        rocksdb_transaction_get_pinned_for_update(session->txn, session->read, key.data, key.size, 1, &error);
+    must(error, "get in a transaction");
+    return value_keep(session, found, value);
+}
+
+static void r_txn_put(void *handle, helios_slice key, helios_slice value)
+{
+    struct session *session = handle;
+    char *error = NULL;
+
+    rocksdb_transaction_put(session->txn, key.data, key.size, value.data, value.size, &error);
+    must(error, "put in a transaction");
+}
+
+static bool r_txn_commit(void *handle)
+{
+    struct session *session = handle;
+    char *error = NULL;
+    bool lost;
+
+    rocksdb_transaction_commit(session->txn, &error);
+    lost = error && strncmp(error, "Resource busy", 13) == 0;
+    if (!lost)
+        must(error, "commit");
+    rocksdb_free(error);
+    return !lost;
+}
+
+static void r_txn_run(void *session, void (*body)(void *arg), void *arg)
+{
+    do {
+        r_txn_begin(session);
+        body(arg);
+    } while (!r_txn_commit(session));
+}
+
 const struct engine bench_engine = {
     .name = "rocksdb",
     .stores = true,
@@ -278,4 +371,11 @@ const struct engine bench_engine = {
     .seek = r_seek,
     .next = r_next,
     .prev = r_prev,
+    .snapshot_new = r_snapshot_new,
+    .snapshot_free = r_snapshot_free,
+    .txn_begin = r_txn_begin,
+    .txn_get = r_txn_get,
+    .txn_put = r_txn_put,
+    .txn_commit = r_txn_commit,
+    .txn_run = r_txn_run,
 };

@@ -1,4 +1,5 @@
-/* scenarios.c - what opening costs: a database of many files, and the log of a killed process. */
+/* scenarios.c - what is no loop of operations: opening a database of many files, the log of a killed process,
+ * many snapshots at once. */
 #include "bench/driver.h"
 #include "bench/process.h"
 #include <inttypes.h>
@@ -92,11 +93,43 @@ static void run_replay(struct bench *bench)
            bench->engine->name, seconds, count, (double)count / seconds, (double)(count * record) / seconds);
 }
 
+/* As many as there are reads, all at once: what making, keeping and freeing one costs. */
+static void run_snapshots(struct bench *bench)
+{
+    uint64_t count = bench->sizes.reads, before, bytes;
+    void **all = malloc(count * sizeof(*all)), *session;
+    double made, freed;
+
+    if (!bench->db || !bench->engine->snapshot_new || !all)
+        bench_die("snapshots: a fill must come before, and an engine that has them, and memory");
+    memset(all, 1, count * sizeof(*all)); /* not to be counted below */
+    session = bench->engine->session_open(bench->db);
+    process_peak_reset();
+    before = process_peak();
+    made = seconds_now();
+    for (uint64_t i = 0; i < count; i++)
+        all[i] = bench->engine->snapshot_new(session);
+    made = seconds_now() - made;
+    bytes = process_peak() - before;
+    freed = seconds_now();
+    for (uint64_t i = 0; i < count; i++)
+        bench->engine->snapshot_free(session, all[i]);
+    freed = seconds_now() - freed;
+    bench->engine->session_close(session);
+    free(all);
+    printf("{\"engine\": \"%s\", \"workload\": \"snapshots\", \"ops\": %" PRIu64
+           ", \"seconds\": %.6f, \"seconds_free\": %.6f, \"bytes_each\": %.1f}\n",
+           bench->engine->name, count, made, freed, (double)bytes / (double)count);
+    fflush(stdout);
+}
+
 bool scenario_run(struct bench *bench, const char *name)
 {
     bench->settings.sync = false;
     if (strcmp(name, "open") == 0)
         run_open(bench);
+    else if (strcmp(name, "snapshots") == 0)
+        run_snapshots(bench);
     else if (strcmp(name, "replay") == 0)
         run_replay(bench);
     else

@@ -243,6 +243,142 @@ static void seek_drawn_new(struct worker *w)
     w->ops = w->to - w->from;
 }
 
+/* ---- history ---- */
+
+/* All keys again and again, each time with other values; a point half-way is noted. */
+static void fill_versions(struct worker *w)
+{
+    uint64_t start = ticks_now();
+
+    for (unsigned pass = 1; pass <= w->versions; pass++) {
+        w->generation = pass - 1;
+        for (uint64_t i = 0; i < w->live; i++) {
+            put(w, data_scatter(w->data, i));
+            start = lap(w, start);
+        }
+        if (pass == (w->versions + 1) / 2)
+            w->past = w->engine->point(w->session);
+    }
+    w->ops = w->versions * w->live;
+}
+
+static void read_drawn_past(struct worker *w)
+{
+    w->engine->read_at(w->session, w->past);
+    read_drawn(w);
+}
+
+static void scan_past(struct worker *w)
+{
+    w->engine->read_at(w->session, w->past);
+    scan(w, w->engine->first, w->engine->next);
+}
+
+/* Made and freed in turn; each of the two is an operation. */
+static void make_snapshots(struct worker *w)
+{
+    uint64_t start = ticks_now();
+
+    for (uint64_t i = w->from; i < w->to; i++) {
+        void *snapshot = w->engine->snapshot_new(w->session);
+
+        start = lap(w, start);
+        w->engine->snapshot_free(w->session, snapshot);
+        start = lap(w, start);
+    }
+    w->ops = 2 * (w->to - w->from);
+}
+
+/* ---- transactions ---- */
+
+/* Read, then write another value of the same key, as one; done again if another was faster. */
+static void update_in_txn(struct worker *w, uint64_t index)
+{
+    char bytes[KEY_BYTES];
+    helios_slice key = slice_make(bytes, KEY_BYTES), value;
+    bool found;
+
+    data_key(w->data, index * 2, bytes);
+    do {
+        w->attempts++;
+        w->engine->txn_begin(w->session);
+        found = w->engine->txn_get(w->session, key, &value);
+        if (found)
+            touch(w, value);
+        w->engine->txn_put(w->session, key, data_value(w->data, index, w->generation));
+    } while (!w->engine->txn_commit(w->session));
+    w->found += found;
+}
+
+static void txn_update(struct worker *w)
+{
+    uint64_t start = ticks_now();
+
+    for (uint64_t i = w->from; i < w->to; i++) {
+        update_in_txn(w, draw(w));
+        start = lap(w, start);
+    }
+    w->ops = w->to - w->from;
+}
+
+/* Each thread has keys of its own, so that none can lose. */
+static void txn_update_own(struct worker *w)
+{
+    uint64_t start = ticks_now();
+
+    for (uint64_t i = w->from; i < w->to; i++) {
+        update_in_txn(w, w->keys_from + random_below(&w->random, w->keys_to - w->keys_from));
+        start = lap(w, start);
+    }
+    w->ops = w->to - w->from;
+}
+
+static const helios_slice counter_key = {"the counter", 11}; /* behind all keys of digits or of small numbers */
+
+static uint64_t counter_of(helios_slice value)
+{
+    uint64_t count = 0;
+
+    if (value.size == sizeof(count))
+        memcpy(&count, value.data, sizeof(count));
+    return count;
+}
+
+static void increment(void *arg)
+{
+    struct worker *w = arg;
+    helios_slice value = {0};
+    uint64_t count = 0;
+
+    w->attempts++;
+    if (w->engine->txn_get(w->session, counter_key, &value))
+        count = counter_of(value);
+    count++;
+    w->engine->txn_put(w->session, counter_key, slice_make(&count, sizeof(count)));
+}
+
+/* All threads want the same key; the longest lap is how long one had to wait for its turn. */
+static void txn_count(struct worker *w)
+{
+    uint64_t start = ticks_now();
+
+    for (uint64_t i = w->from; i < w->to; i++) {
+        w->engine->txn_run(w->session, increment, w);
+        start = lap(w, start);
+    }
+    w->ops = w->to - w->from;
+}
+
+static void counter_finish(const struct engine *engine, void *session, uint64_t ops)
+{
+    helios_slice value = {0};
+
+    if (!engine->get(session, counter_key, &value) || counter_of(value) != ops)
+        bench_die("txn-counter: the counter says %zu after %zu increments", (size_t)counter_of(value),
+                  (size_t)ops);
+    engine->del(session, counter_key);
+}
+
 static const struct workload workloads[] = {
     {"fillseq", fill_ascending, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
     {"fillrandom", fill_scattered, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
@@ -259,6 +395,13 @@ static const struct workload workloads[] = {
     {"readreverse", scan_backward, COUNT_STEPS, 0},
     {"seekrandom", seek_drawn, COUNT_SEEKS, WORKLOAD_HITS},
     {"seekrandomnew", seek_drawn_new, COUNT_SEEKS, WORKLOAD_HITS},
+    {"fillversions", fill_versions, COUNT_VERSIONS, WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_VERSIONS},
+    {"readrandom-at", read_drawn_past, COUNT_READS, WORKLOAD_HITS | WORKLOAD_PAST},
+    {"scan-at", scan_past, COUNT_STEPS, WORKLOAD_PAST},
+    {"snapshot", make_snapshots, COUNT_READS, WORKLOAD_SNAPSHOTS},
+    {"txn-rmw", txn_update, COUNT_KEYS, WORKLOAD_WRITES | WORKLOAD_HITS | WORKLOAD_TXN},
+    {"txn-disjoint", txn_update_own, COUNT_KEYS, WORKLOAD_WRITES | WORKLOAD_HITS | WORKLOAD_TXN},
+    {"txn-counter", txn_count, COUNT_SEEKS, WORKLOAD_WRITES | WORKLOAD_TXN, counter_finish},
 };
 
 const struct workload *workload_find(const char *name, size_t name_size)

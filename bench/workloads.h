@@ -12,36 +12,47 @@ struct worker {
     const struct engine *engine;
     void *session;
     const struct data *data;
-    uint64_t live;            /* keys that the last fill left */
-    uint64_t from, to;        /* this thread's share of the operations */
+    uint64_t live;      /* keys that the last fill left */
+    uint64_t from, to;  /* this thread's share of the operations */
+    uint64_t keys_from; /* indexes of its own, in workloads where each thread has some */
+    uint64_t keys_to;
     unsigned generation;      /* of the values to write */
+    unsigned versions;        /* of each key, for fillversions */
+    uint64_t past;            /* an older read point: noted by fillversions, given to what reads there */
     const uint32_t *hot;      /* drawn beforehand: indexes of the operations, or NULL */
     const _Atomic bool *stop; /* for the writer beside readers */
     struct random random;
+    double began, ended; /* seconds_now(); by the driver */
     /* Counted. */
     struct histogram ticks; /* of an operation; for batches of the whole batch */
     uint64_t ops, found;
+    uint64_t attempts;     /* of transactions, those that lost included */
     unsigned char touched; /* so that no read is optimised away */
 };
 
 enum workload_flags {
-    WORKLOAD_FRESH = 1,   /* begins with an empty database and defines what is live */
-    WORKLOAD_WRITES = 2,  /* ends with a flush, a wait for background work, a check of all records */
-    WORKLOAD_SYNC = 4,    /* every write is synced; logs are recycled first */
-    WORKLOAD_DELETES = 8, /* keys may be missing afterwards */
-    WORKLOAD_HOT = 16,    /* zipfian draws */
-    WORKLOAD_WRITER = 32, /* one more thread overwrites all the while */
-    WORKLOAD_HITS = 64,   /* every look-up finds its key, unless some were deleted */
-    WORKLOAD_MISSES = 128 /* no look-up finds its key */
+    WORKLOAD_FRESH = 1,      /* begins with an empty database and defines what is live */
+    WORKLOAD_WRITES = 2,     /* ends with a flush, a wait for background work, a check of all records */
+    WORKLOAD_SYNC = 4,       /* every write is synced; logs are recycled first */
+    WORKLOAD_DELETES = 8,    /* keys may be missing afterwards */
+    WORKLOAD_HOT = 16,       /* zipfian draws */
+    WORKLOAD_WRITER = 32,    /* one more thread overwrites all the while */
+    WORKLOAD_HITS = 64,      /* every look-up finds its key, unless some were deleted */
+    WORKLOAD_MISSES = 128,   /* no look-up finds its key */
+    WORKLOAD_VERSIONS = 256, /* every key several times; notes a point half-way; one thread */
+    WORKLOAD_PAST = 512,     /* reads at that point */
+    WORKLOAD_TXN = 1024,     /* in transactions */
+    WORKLOAD_SNAPSHOTS = 2048
 };
 
-enum workload_count { COUNT_KEYS, COUNT_SYNCED, COUNT_READS, COUNT_STEPS, COUNT_SEEKS };
+enum workload_count { COUNT_KEYS, COUNT_VERSIONS, COUNT_SYNCED, COUNT_READS, COUNT_STEPS, COUNT_SEEKS };
 
 struct workload {
     const char *name;
     void (*run)(struct worker *);
     enum workload_count count;
     unsigned flags;
+    void (*finish)(const struct engine *, void *session, uint64_t ops); /* checks what it left and removes it */
 };
 
 /* NULL when there is none of that name. */
