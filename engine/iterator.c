@@ -16,6 +16,7 @@ struct helios_iter {
     helios_branch_id branch;
     uint8_t space;
     bool fill_cache, keys_only, valid, forward;
+    bool counted;            /* a user's: the database is not closed while it lives */
     helios_buf lower, upper; /* with layer; always both: at least the layer's own bounds */
     helios_buf place;        /* the key to come back to when the view changes */
     helios_slice value;
@@ -153,31 +154,67 @@ static helios_status set_bound(struct helios_iter *it, helios_buf *buf, helios_s
     return status == HELIOS_OK && given.data ? buf_append(buf, given.data, given.size) : status;
 }
 
+static helios_status iter_new(helios_db *db, helios_branch_id branch, uint8_t space, struct helios_iter **out)
+{
+    struct helios_iter *it = mem_zalloc(sizeof(*it));
+
+    if (!it)
+        return fail_no_memory(sizeof(*it));
+    it->db = db;
+    it->branch = branch;
+    it->space = space;
+    *out = it;
+    return HELIOS_OK;
+}
+
+static helios_status set_bounds(struct helios_iter *it, helios_slice lower, helios_slice upper)
+{
+    helios_status status = set_bound(it, &it->lower, lower, false);
+
+    return status == HELIOS_OK ? set_bound(it, &it->upper, upper, true) : status;
+}
+
 helios_status helios_iter_new(helios_db *db, const helios_read_options *given, helios_iter **out)
 {
     helios_read_options options;
-    struct helios_iter *it;
+    struct helios_iter *it = NULL;
     helios_status status;
 
     if (!db || !out)
         return fail(HELIOS_INVALID, "no %s was given", db ? "place for the iterator" : "database");
     status = read_options(given, &options);
+    if (status == HELIOS_OK)
+        status = iter_new(db, options.branch, SPACE_USER, &it);
     if (status != HELIOS_OK)
         return status;
-    it = mem_zalloc(sizeof(*it));
-    if (!it)
-        return fail_no_memory(sizeof(*it));
-    it->db = db;
-    it->branch = options.branch;
-    it->space = SPACE_USER;
     it->fill_cache = !options.no_cache_fill;
     it->keys_only = options.keys_only;
+    it->counted = true;
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
-    status = set_bound(it, &it->lower, options.lower, false);
-    if (status == HELIOS_OK)
-        status = set_bound(it, &it->upper, options.upper, true);
+    status = set_bounds(it, options.lower, options.upper);
     if (status == HELIOS_OK)
         status = read_point_pin(db, &options, &it->pin, &it->seq);
+    if (status == HELIOS_OK)
+        status = gather(it);
+    if (status != HELIOS_OK) {
+        helios_iter_free(it);
+        return status;
+    }
+    *out = it;
+    return HELIOS_OK;
+}
+
+helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t space, helios_slice lower,
+                                helios_slice upper, helios_seq seq, helios_iter **out)
+{
+    struct helios_iter *it = NULL;
+    helios_status status = iter_new(db, branch, space, &it);
+
+    if (status != HELIOS_OK)
+        return status;
+    it->fill_cache = true;
+    it->seq = seq;
+    status = set_bounds(it, lower, upper);
     if (status == HELIOS_OK)
         status = gather(it);
     if (status != HELIOS_OK) {
@@ -197,7 +234,8 @@ void helios_iter_free(helios_iter *it)
     helios_buf_free(&it->lower);
     helios_buf_free(&it->upper);
     helios_buf_free(&it->place);
-    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_release);
+    if (it->counted)
+        atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_release);
     mem_free(it);
 }
 

@@ -24,6 +24,11 @@ helios_status read_point_of(struct helios_db *, const helios_read_options *, str
 helios_status read_point_pin(struct helios_db *, const helios_read_options *, pin_id *,
                              helios_seq *seq) CHECKED;
 helios_status fail_history_gone(struct helios_db *, helios_seq seq);
+/* A walk of the engine's own over [lower, upper) of any space (no data: as far as it goes), at seq, by the same
+ * calls as a user's. The caller keeps the point readable (a pin, or SEQ_MAX where there is nothing to collect)
+ * and frees it before the database is closed: close does not look for it. */
+helios_status iter_new_internal(helios_db *, helios_branch_id, uint8_t space, helios_slice lower,
+                                helios_slice upper, helios_seq seq, helios_iter **) CHECKED;
 
 /* The user key with its layer: on the caller's stack while it is small. */
 struct layered {
