@@ -1,6 +1,7 @@
 /* args.c - the command line of one command, by argp: one parser for all, the table of options is the
  * command's own. */
 #include "tools/heliosctl.h"
+#include "tools/point.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -82,6 +83,7 @@ static bool *flag_of(struct args *args, int key)
     case OPTION_SCAN: return &args->scan;
     case OPTION_ALL: return &args->all;
     case OPTION_IF_MISSING: return &args->if_missing;
+    case OPTION_OLDEST_FIRST: return &args->oldest_first;
     default: return NULL;
     }
 }
@@ -97,6 +99,7 @@ static const char **text_of(struct args *args, int key)
     case OPTION_OUTPUT: return &args->output;
     case OPTION_WORKLOADS: return &args->workloads;
     case OPTION_SEPARATOR: return &args->separator;
+    case OPTION_AT: return &args->at;
     default: return NULL;
     }
 }
@@ -109,6 +112,17 @@ static error_t take_key_column(struct args *args, const char *name, struct argp_
     }
     args->key_columns[args->key_column_count++] = name;
     return 0;
+}
+
+static error_t take_retention(struct args *args, const char *text, struct argp_state *state)
+{
+    const char *problem;
+
+    args->retention_given = true;
+    if (duration_parse(text, &args->retention, &problem))
+        return 0;
+    argp_error(state, "\"%s\" is no span of time such as 7d, 36h, none or forever: %s", text, problem);
+    return EINVAL;
 }
 
 static error_t take_word(struct args *args, const char *word, struct argp_state *state)
@@ -142,6 +156,7 @@ static error_t parse_one(int key, char *text, struct argp_state *state)
     case OPTION_VALUE_BYTES: return take_number("value-bytes", text, &args->value_bytes, state);
     case OPTION_THREADS: return take_number("threads", text, &args->threads, state);
     case OPTION_KEY: return take_key_column(args, text, state);
+    case OPTION_RETENTION: return take_retention(args, text, state);
     case OPTION_DURABILITY:
         if (parse_durability(text, &args->durability))
             return 0;
@@ -172,6 +187,7 @@ static void reset(struct args *args, const struct command *command)
     args->command = command;
     args->limit = args->batch = args->count = args->value_bytes = args->threads = UINT64_MAX;
     args->durability = HELIOS_DURABILITY_SYNC;
+    args->retention = HELIOS_FOREVER;
 }
 
 int args_parse(const struct command *command, int argc, char **argv, bool may_exit, struct args *args)

@@ -1,5 +1,5 @@
 /* data.c - create, put, get, delete. */
-#include "tools/heliosctl.h"
+#include "tools/at.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +169,8 @@ static int report_absent(const struct args *args, helios_slice key)
 }
 
 /* The worst of what happens decides: a failure over an absent key. */
-static int get_one(const struct args *args, helios_db *db, const char *word, helios_buf *value)
+static int get_one(const struct args *args, helios_db *db, const helios_read_options *options, const char *word,
+                   helios_buf *value)
 {
     helios_slice key = {0};
     helios_status status;
@@ -177,28 +178,35 @@ static int get_one(const struct args *args, helios_db *db, const char *word, hel
 
     if (!bytes_from_text(args, word, &key))
         return EXIT_CODE_USAGE;
-    status = helios_get(db, NULL, key, value);
+    status = helios_get(db, options, key, value);
     if (status == HELIOS_OK)
         print_pair(args, key, (helios_slice){value->data ? value->data : "", value->size},
                    args->word_count == 2);
     else if (status == HELIOS_NOT_FOUND)
         code = report_absent(args, key);
     else
-        code = report_status(args, status, word);
+        code = report_read(args, db, status, word);
     slice_free(&key);
     return code;
 }
 
 static int run_get(struct args *args)
 {
+    helios_read_options options = HELIOS_READ_OPTIONS_INIT;
     helios_buf value = {0};
+    struct point point;
     helios_db *db;
-    int code = ctl_open(args, OPEN_READ, &db);
+    int code = at_parse(args, "--at", args->at, &point);
 
+    if (code == EXIT_CODE_OK)
+        code = ctl_open(args, OPEN_READ, &db);
     if (code)
         return code;
+    code = at_resolve(args, db, &point, &options.branch, &options.at);
+    if (code)
+        return ctl_close(args, db, code);
     for (int i = 1; i < args->word_count; i++) {
-        int one = get_one(args, db, args->words[i], &value);
+        int one = get_one(args, db, &options, args->words[i], &value);
 
         if (one > code)
             code = one;
@@ -274,18 +282,21 @@ static const struct argp_option put_options[] = {
     {"file", OPTION_FILE, "FILE", 0, "The value is FILE's content, byte for byte; - is standard input", 0},
     OPTION_ROW_HEX,
     OPTION_ROW_DURABILITY,
+    OPTION_ROW_RETENTION,
     OPTION_ROW_CREATE,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
 static const struct argp_option get_options[] = {
     {"raw", OPTION_RAW, NULL, 0, "The value's bytes and nothing else: no line end, no escapes", 0},
+    OPTION_ROW_AT,
     OPTION_ROW_HEX,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
 static const struct argp_option delete_options[] = {
-    OPTION_ROW_FROM, OPTION_ROW_TO, OPTION_ROW_HEX, OPTION_ROW_DURABILITY, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_FROM,      OPTION_ROW_TO,   OPTION_ROW_HEX, OPTION_ROW_DURABILITY,
+    OPTION_ROW_RETENTION, OPTION_ROW_JSON, OPTION_ROW_END,
 };
 
 const struct command data_commands[] = {
@@ -294,7 +305,8 @@ const struct command data_commands[] = {
      "It has reached the disk when the command returns, unless --durability says otherwise.", put_options, 2, 3,
      run_put},
     {"get", "DB KEY...", "Print the value of a key",
-     "Of one key the value, of several one line each: KEY, a tab, VALUE. Exit code 1 if any is absent.",
+     "Of one key the value, of several one line each: KEY, a tab, VALUE. Exit code 1 if any is absent. "
+     "With --at, as they were then.\n\n" POINT_DOC,
      get_options, 2, WORDS_MAX, run_get},
     {"delete", "DB [KEY...]", "Delete keys, or all keys of a range",
      "All in one commit. Deleting what is not there is fine.", delete_options, 1, WORDS_MAX, run_delete},

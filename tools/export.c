@@ -234,6 +234,7 @@ static const struct argp_option export_options[] = {
     OPTION_ROW_PREFIX,
     OPTION_ROW_FROM,
     OPTION_ROW_TO,
+    OPTION_ROW_AT,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
@@ -243,7 +244,8 @@ const struct command export_commands[] = {
      "Pairs can be loaded again with `load --pairs`: in NDJSON as key and value (key_hex and value_hex for "
      "bytes "
      "that are no UTF-8), in CSV and TSV in the text form with \\xNN. With --rows, what `load` made of a file "
-     "becomes that file again; for CSV the columns are those that any row has.",
+     "becomes that file again; for CSV the columns are those that any row has. With --at, as it "
+     "was then.\n\n" POINT_DOC,
      export_options, 1, 1, run_export},
     {0},
 };

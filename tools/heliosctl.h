@@ -19,6 +19,7 @@ enum exit_code {
     EXIT_CODE_CORRUPT = 4,   /* bytes on disk are not what was written */
     EXIT_CODE_BUSY = 5,      /* another process has the database open */
     EXIT_CODE_INPUT = 6,     /* bad lines in the file to load */
+    EXIT_CODE_HISTORY = 7,   /* the read point is older than the history that is kept */
 };
 
 /* ---- arguments (args.c) ---- */
@@ -57,6 +58,9 @@ enum option_key {
     OPTION_ALL,
     OPTION_IF_MISSING,
     OPTION_SEPARATOR,
+    OPTION_AT,
+    OPTION_RETENTION,
+    OPTION_OLDEST_FIRST,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
@@ -66,16 +70,18 @@ struct args {
     const char *words[WORDS_MAX]; /* what is not an option, in order; the database first */
     int word_count;
     bool hex, json, reverse, keys_only, row_number, keep_going, replace, acknowledge, pairs, rows, create, raw,
-        yes, entries, scan, all, if_missing;
-    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator;
+        yes, entries, scan, all, if_missing, oldest_first;
+    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
     uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
     helios_durability durability;
+    uint64_t retention; /* of history, for this open; HELIOS_FOREVER unless given */
+    bool retention_given;
 };
 
 struct command {
-    const char *name;
+    const char *name;    /* one word, or two: "tag create" */
     const char *words;   /* "DB KEY...": for the usage line */
     const char *summary; /* one line, for the list */
     const char *details; /* paragraphs, for its --help; may be NULL */
@@ -86,9 +92,11 @@ struct command {
 
 /* Each file of commands has a table that ends with a NULL name. */
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
-    stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[];
+    stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[],
+    history_commands[], pins_commands[];
 
-const struct command *command_find(const char *name);
+/* The command that the first word or two name; *used: how many they are. NULL: none. */
+const struct command *command_find(int count, char **words, int *used);
 /* argv[0] is the command's name. -1: go on and run it; else the exit code. Without may_exit (in the
  * shell) --help and bad usage return too, instead of ending the program. */
 int args_parse(const struct command *, int argc, char **argv, bool may_exit, struct args *);
@@ -122,6 +130,24 @@ int args_parse(const struct command *, int argc, char **argv, bool may_exit, str
     {                                                                                                          \
         "create", OPTION_CREATE, NULL, 0, "Create the database if it does not exist", 0                        \
     }
+#define OPTION_ROW_AT                                                                                          \
+    {                                                                                                          \
+        "at", OPTION_AT, "POINT", 0, "As of POINT: a commit's number, a time, tag:NAME", 0                     \
+    }
+#define OPTION_ROW_RETENTION                                                                                   \
+    {                                                                                                          \
+        "retention", OPTION_RETENTION, "SPAN", 0,                                                              \
+            "Let history go that is older than SPAN: 7d, 36h, none (default: forever)", 0                      \
+    }
+/* For the details of commands that take a point. */
+#define POINT_DOC                                                                                              \
+    "A POINT is a commit's number (4711), a time (\"2026-11-21 10:00:00.25\", also with T, without seconds "   \
+    "or time "                                                                                                 \
+    "of day, with a zone such as +01:00; without one it is UTC), a span (\"10 minutes ago\", 2h30m ago; "      \
+    "units us, "                                                                                               \
+    "ms, seconds, minutes, hours, days, weeks), tag:NAME, now, or start (before the first commit). A time "    \
+    "stands for "                                                                                              \
+    "the last commit at or before it. Exit code 7 if that is older than the history that is kept."
 #define OPTION_ROW_END                                                                                         \
     {                                                                                                          \
         0                                                                                                      \
@@ -140,6 +166,9 @@ int report_input(const struct args *, const char *format, ...) __attribute__((fo
 int report_failure(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* With what errno says behind it; EXIT_CODE_NOT_FOUND for a file that is not there. */
 int report_system(const struct args *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* All in the caller's words; next may be NULL. Returns code. */
+int report_advice(const struct args *, const char *status_name, int code, const char *next, const char *format,
+                  ...) __attribute__((format(printf, 5, 6)));
 int exit_code_of(helios_status);
 
 /* ---- databases (open.c) ---- */
@@ -183,7 +212,8 @@ bool term_colours(FILE *); /* a terminal, NO_COLOR not set, TERM not dumb */
 bool term_utf8(void);
 void human_bytes(uint64_t bytes, char out[32]); /* 12.3 MiB */
 void human_count(uint64_t count, char out[32]); /* 1,234,567 */
-uint64_t clock_micros(void);
+uint64_t clock_micros(void);                    /* monotonic */
+uint64_t wall_micros(void);                     /* since 1970 */
 
 /* A bar on stderr with rate and time left, where that is a terminal; nothing elsewhere, nor in the first
  * tenth of a second. */

@@ -259,6 +259,7 @@ static const struct argp_option load_options[] = {
     {"keep-going", OPTION_KEEP_GOING, NULL, 0, "Load the good lines, leave out the bad ones", 0},
     {"replace", OPTION_REPLACE, NULL, 0, "Overwrite keys that are there already", 0},
     OPTION_ROW_DURABILITY,
+    OPTION_ROW_RETENTION,
     OPTION_ROW_CREATE,
     OPTION_ROW_JSON,
     OPTION_ROW_END,

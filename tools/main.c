@@ -12,6 +12,8 @@ static const struct {
 } groups[] = {
     {"Keys and values", data_commands},
     {NULL, scan_commands},
+    {"History", history_commands},
+    {NULL, pins_commands},
     {"Files in and out", load_commands},
     {NULL, export_commands},
     {"Looking inside", stats_commands},
@@ -26,12 +28,13 @@ enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
 static const char exit_codes_text[] =
     "Exit codes:\n"
     "  0  done\n"
-    "  1  not found: the key, the database or the file\n"
+    "  1  not found: the key, the tag, the database or the file\n"
     "  2  the command line, a key or a value is not right\n"
     "  3  the database or the operating system failed (a full disk too)\n"
     "  4  corruption: bytes on disk are not what was written\n"
     "  5  busy: another process has the database open\n"
-    "  6  bad lines in the file to load, or values that export --rows cannot write\n";
+    "  6  bad lines in the file to load, or values that export --rows cannot write\n"
+    "  7  the read point is older than the history that is kept\n";
 
 void *xalloc(size_t size)
 {
@@ -56,13 +59,41 @@ char *xtext(const char *text)
     return memcpy(xalloc(size), text, size);
 }
 
-const struct command *command_find(const char *name)
+static const struct command *find_named(const char *name)
 {
     for (size_t group = 0; group < GROUP_COUNT; group++)
         for (const struct command *c = groups[group].commands; c->name; c++)
             if (strcmp(c->name, name) == 0)
                 return c;
     return NULL;
+}
+
+const struct command *command_find(int count, char **words, int *used)
+{
+    const struct command *command = count > 0 ? find_named(words[0]) : NULL;
+    char name[64];
+
+    *used = 1;
+    if (command || count < 2)
+        return command;
+    *used = 2;
+    return snprintf(name, sizeof(name), "%s %s", words[0], words[1]) < (int)sizeof(name) ? find_named(name)
+                                                                                         : NULL;
+}
+
+/* The commands of two words that begin with this one. */
+static bool print_family(FILE *out, const char *word)
+{
+    size_t size = strlen(word);
+    bool any = false;
+
+    for (size_t group = 0; group < GROUP_COUNT; group++)
+        for (const struct command *c = groups[group].commands; c->name; c++)
+            if (strncmp(c->name, word, size) == 0 && c->name[size] == ' ') {
+                fprintf(out, "  heliosctl %-11s %-7s  %s\n", c->name, c->words, c->summary);
+                any = true;
+            }
+    return any;
 }
 
 static void print_help(FILE *out)
@@ -98,7 +129,7 @@ int main(int argc, char **argv)
     static struct args args; /* too big for some stacks */
     const struct command *command;
     char help[] = "--help";
-    int code;
+    int code, used;
 
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN); /* databases are closed as they should be, also under `| head` */
@@ -116,17 +147,18 @@ int main(int argc, char **argv)
         printf("heliosctl %s\n", helios_version_string());
         return finish(EXIT_CODE_OK);
     }
-    if (strcmp(argv[1], "help") == 0) {
-        argv[1] = argv[2];
-        argv[2] = help;
-        argc = 3;
+    if (strcmp(argv[1], "help") == 0) { /* help COMMAND: COMMAND --help */
+        memmove(argv + 1, argv + 2, (size_t)(argc - 2) * sizeof(*argv));
+        argv[argc - 1] = help;
     }
-    command = command_find(argv[1]);
+    command = command_find(argc - 1, argv + 1, &used);
+    if (!command && print_family(argc > 2 && strcmp(argv[2], help) == 0 ? stdout : stderr, argv[1]))
+        return finish(argc > 2 && strcmp(argv[2], help) == 0 ? EXIT_CODE_OK : EXIT_CODE_USAGE);
     if (!command) {
         fprintf(stderr, "heliosctl: there is no command \"%s\"; `heliosctl --help` lists them\n", argv[1]);
         return EXIT_CODE_USAGE;
     }
-    code = args_parse(command, argc - 1, argv + 1, true, &args);
+    code = args_parse(command, argc - used, argv + used, true, &args);
     if (code < 0)
         code = command->run(&args);
     return finish(code);

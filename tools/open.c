@@ -16,6 +16,7 @@ int exit_code_of(helios_status status)
     case HELIOS_EXISTS: return EXIT_CODE_USAGE;
     case HELIOS_CORRUPT: return EXIT_CODE_CORRUPT;
     case HELIOS_BUSY: return EXIT_CODE_BUSY;
+    case HELIOS_HISTORY_GONE: return EXIT_CODE_HISTORY;
     default: return EXIT_CODE_DATABASE;
     }
 }
@@ -137,6 +138,17 @@ int report_system(const struct args *args, const char *format, ...)
     return error == ENOENT ? EXIT_CODE_NOT_FOUND : EXIT_CODE_DATABASE;
 }
 
+int report_advice(const struct args *args, const char *status_name, int code, const char *next,
+                  const char *format, ...)
+{
+    va_list values;
+
+    va_start(values, format);
+    report_text(args, status_name, next, code, format, values);
+    va_end(values);
+    return code;
+}
+
 void ctl_share(helios_db *db)
 {
     shared = db;
@@ -160,6 +172,7 @@ int ctl_open(const struct args *args, enum open_mode mode, helios_db **db)
     options.create_if_missing = mode == OPEN_CREATE || mode == OPEN_NEW || args->create;
     options.error_if_exists = mode == OPEN_NEW;
     options.read_only = mode == OPEN_READ;
+    options.history_retention = args->retention; /* forever unless given: the tool lets nothing go by itself */
     status = helios_open(args->words[0], &options, db);
     if (status == HELIOS_OK)
         return EXIT_CODE_OK;

@@ -1,5 +1,6 @@
 /* scan.c - scan and count, and the bounds that other commands share with them. */
 #include "tools/scan.h"
+#include "tools/at.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,14 +39,20 @@ int walk_begin(struct args *args, struct walk *walk, bool keys_only)
 {
     helios_read_options options = HELIOS_READ_OPTIONS_INIT;
     helios_status status;
-    int code = bounds_take(args, &walk->bounds);
+    struct point point;
+    int code = at_parse(args, "--at", args->at, &point);
 
+    if (code == EXIT_CODE_OK)
+        code = bounds_take(args, &walk->bounds);
     if (code)
         return code;
     code = ctl_open(args, OPEN_READ, &walk->db);
+    if (code)
+        goto out;
+    code = at_resolve(args, walk->db, &point, &options.branch, &options.at);
     if (code) {
-        bounds_release(&walk->bounds);
-        return code;
+        ctl_close(args, walk->db, code);
+        goto out;
     }
     options.lower = walk->bounds.lower;
     options.upper = walk->bounds.upper;
@@ -54,7 +61,8 @@ int walk_begin(struct args *args, struct walk *walk, bool keys_only)
     status = helios_iter_new(walk->db, &options, &walk->iter);
     if (status == HELIOS_OK)
         return EXIT_CODE_OK;
-    code = ctl_close(args, walk->db, report_status(args, status, NULL));
+    code = ctl_close(args, walk->db, report_read(args, walk->db, status, NULL));
+out:
     bounds_release(&walk->bounds);
     return code;
 }
@@ -158,19 +166,22 @@ static const struct argp_option scan_options[] = {
     {"limit", OPTION_LIMIT, "N", 0, "At most N keys", 0},
     {"reverse", OPTION_REVERSE, NULL, 0, "Largest key first", 0},
     {"keys-only", OPTION_KEYS_ONLY, NULL, 0, "Leave the values out", 0},
+    OPTION_ROW_AT,
     OPTION_ROW_HEX,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
 static const struct argp_option count_options[] = {
-    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO, OPTION_ROW_HEX, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO,  OPTION_ROW_AT,
+    OPTION_ROW_HEX,    OPTION_ROW_JSON, OPTION_ROW_END,
 };
 
 const struct command scan_commands[] = {
     {"scan", "DB", "Print keys and values in order",
      "One line each: KEY, a tab, VALUE. With --json one object each, with the number of the commit that "
-     "wrote it; bytes that are no UTF-8 come as key_hex and value_hex.",
+     "wrote it; bytes that are no UTF-8 come as key_hex and value_hex. "
+     "With --at, as they were then.\n\n" POINT_DOC,
      scan_options, 1, 1, run_scan},
-    {"count", "DB", "Count keys", NULL, count_options, 1, 1, run_count},
+    {"count", "DB", "Count keys", POINT_DOC, count_options, 1, 1, run_count},
     {0},
 };

@@ -45,9 +45,9 @@ static int split(char *line, char **words)
 
 static void print_commands(void)
 {
-    static const struct command *const tables[] = {data_commands,   scan_commands,  load_commands,
-                                                   export_commands, stats_commands, tree_commands,
-                                                   upkeep_commands};
+    static const struct command *const tables[] = {data_commands,   scan_commands,    load_commands,
+                                                   export_commands, stats_commands,   tree_commands,
+                                                   upkeep_commands, history_commands, pins_commands};
 
     puts("As on the command line, without the database:");
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
@@ -62,8 +62,8 @@ static int run_words(const struct args *shell, int count, char **words)
 {
     static struct args args; /* too big for some stacks */
     char *argv[SHELL_WORDS_MAX + 2];
-    const struct command *command = command_find(words[0]);
-    int argc = 0, code;
+    int argc = 0, code, used;
+    const struct command *command = command_find(count, words, &used);
 
     if (!command || strcmp(command->name, "shell") == 0) {
         fprintf(stderr, "there is no command \"%s\" here; help lists them\n", words[0]);
@@ -72,11 +72,14 @@ static int run_words(const struct args *shell, int count, char **words)
     argv[argc++] = words[0];
     if (strcmp(command->name, "dump") != 0) /* which takes a file */
         argv[argc++] = (char *)(uintptr_t)shell->words[0];
-    for (int i = 1; i < count; i++)
+    for (int i = used; i < count; i++)
         argv[argc++] = words[i];
     argv[argc] = NULL;
     code = args_parse(command, argc, argv, false, &args);
     args.json |= shell->json;
+    if (code < 0 && args.retention_given && strcmp(command->name, "retention") != 0)
+        code = report_usage(&args,
+                            "the retention is the shell's: give --retention to it, or use `retention --set`");
     if (code < 0)
         code = command->run(&args);
     fflush(stdout);
@@ -140,7 +143,8 @@ static int run_shell(struct args *args)
     return ctl_close(args, db, terminal ? EXIT_CODE_OK : code);
 }
 
-static const struct argp_option shell_options[] = {OPTION_ROW_CREATE, OPTION_ROW_JSON, OPTION_ROW_END};
+static const struct argp_option shell_options[] = {OPTION_ROW_CREATE, OPTION_ROW_RETENTION, OPTION_ROW_JSON,
+                                                   OPTION_ROW_END};
 
 const struct command shell_commands[] = {
     {"shell", "DB", "The same commands at a prompt, the database kept open",

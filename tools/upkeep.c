@@ -192,8 +192,10 @@ static int run_destroy(struct args *args)
 }
 
 static const struct argp_option plain_options[] = {OPTION_ROW_JSON, OPTION_ROW_END};
+static const struct argp_option write_options[] = {OPTION_ROW_RETENTION, OPTION_ROW_JSON, OPTION_ROW_END};
 static const struct argp_option compact_options[] = {
-    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO, OPTION_ROW_HEX, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_PREFIX,    OPTION_ROW_FROM, OPTION_ROW_TO,  OPTION_ROW_HEX,
+    OPTION_ROW_RETENTION, OPTION_ROW_JSON, OPTION_ROW_END,
 };
 static const struct argp_option destroy_options[] = {
     {"yes", OPTION_YES, NULL, 0, "Yes, delete it", 0},
@@ -204,12 +206,15 @@ static const struct argp_option destroy_options[] = {
 const struct command upkeep_commands[] = {
     {"verify", "DB", "Read every byte and check it", "Exit code 4 if anything is damaged.", plain_options, 1, 1,
      run_verify},
-    {"flush", "DB", "Write what is in the log into tables", NULL, plain_options, 1, 1, run_flush},
-    {"compact", "DB", "Merge all levels, or a range of keys, into the last", NULL, compact_options, 1, 1,
-     run_compact},
+    {"flush", "DB", "Write what is in the log into tables", NULL, write_options, 1, 1, run_flush},
+    {"compact", "DB", "Merge all levels, or a range of keys, into the last",
+     "Old versions stay, unless --retention says how old they may get: none keeps the latest state, and what "
+     "tags "
+     "hold.",
+     compact_options, 1, 1, run_compact},
     {"checkpoint", "DB PATH", "Make a consistent copy by hard links",
      "PATH must not exist and must be on the same file system. The copy shares the tables' disk space.",
-     plain_options, 2, 2, run_checkpoint},
+     write_options, 2, 2, run_checkpoint},
     {"destroy", "DB", "Delete a database", "Removes what Helios made in the directory and nothing else.",
      destroy_options, 1, 1, run_destroy},
     {0},
