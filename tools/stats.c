@@ -99,6 +99,7 @@ void stats_level_sum(struct json_object *level, struct level_sum *sum)
 
         sum->bytes += stats_number(file, "size");
         sum->entries += stats_number(file, "entries");
+        sum->older += stats_number(file, "entries") - stats_number(file, "keys");
         sum->tombstones += stats_number(file, "tombstones");
     }
 }
@@ -108,18 +109,20 @@ static void print_levels(struct json_object *stats)
     struct json_object *levels = stats_array(stats, "levels");
     size_t count = levels ? json_object_array_length(levels) : 0;
 
-    printf("\n%5s  %7s  %12s  %16s  %12s\n", "level", "files", "size", "entries", "tombstones");
+    printf("\n%5s  %7s  %12s  %16s  %14s  %12s\n", "level", "files", "size", "entries", "older versions",
+           "tombstones");
     for (size_t i = 0; i < count; i++) {
         struct level_sum sum;
-        char bytes[32], entries[32], tombstones[32];
+        char bytes[32], entries[32], older[32], tombstones[32];
 
         stats_level_sum(json_object_array_get_idx(levels, i), &sum);
         if (sum.files == 0)
             continue;
         human_bytes(sum.bytes, bytes);
         human_count(sum.entries, entries);
+        human_count(sum.older, older);
         human_count(sum.tombstones, tombstones);
-        printf("%5d  %7zu  %12s  %16s  %12s\n", sum.level, sum.files, bytes, entries, tombstones);
+        printf("%5d  %7zu  %12s  %16s  %14s  %12s\n", sum.level, sum.files, bytes, entries, older, tombstones);
     }
 }
 

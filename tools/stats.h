@@ -11,7 +11,7 @@ struct json_object *stats_array(struct json_object *, const char *name); /* NULL
 struct level_sum {
     int level;
     size_t files;
-    uint64_t bytes, entries, tombstones;
+    uint64_t bytes, entries, older, tombstones; /* older: versions behind the newest of a key in its file */
 };
 void stats_level_sum(struct json_object *level, struct level_sum *);
 

@@ -145,15 +145,19 @@ static void print_level(const struct picture *picture, struct json_object *level
     struct json_object *files = stats_array(level, "files");
     size_t shown;
     struct level_sum sum;
-    char bytes[32], entries[32];
+    char bytes[32], entries[32], older[32];
 
     stats_level_sum(level, &sum);
     if (sum.files == 0)
         return;
     human_bytes(sum.bytes, bytes);
     human_count(sum.entries, entries);
-    printf("%sL%d%s  %zu file%s, %s, %s entries\n", picture->colours ? "\033[1m" : "", sum.level,
+    human_count(sum.older, older);
+    printf("%sL%d%s  %zu file%s, %s, %s entries", picture->colours ? "\033[1m" : "", sum.level,
            picture->colours ? "\033[0m" : "", sum.files, sum.files == 1 ? "" : "s", bytes, entries);
+    if (sum.older)
+        printf(", %s of them older versions", older);
+    fputc('\n', stdout);
     shown = picture->args->all || sum.files <= FILES_SHOWN ? sum.files : FILES_SHOWN;
     for (size_t i = 0; i < shown; i++)
         print_file(picture, json_object_array_get_idx(files, i), i + 1 == sum.files);
