@@ -125,6 +125,15 @@ unsigned cpu_count(void)
     return online > 0 ? (unsigned)online : 1;
 }
 
+uint32_t thread_id(void)
+{
+    static _Thread_local uint32_t id;
+
+    if (id == 0)
+        id = (uint32_t)syscall(SYS_gettid);
+    return id;
+}
+
 void thread_sleep(uint64_t time)
 {
     struct timespec left = {(time_t)(time / 1000000), (long)(time % 1000000) * 1000};

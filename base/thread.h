@@ -46,6 +46,9 @@ void thread_join(pthread_t);
 
 void thread_sleep(uint64_t time); /* us */
 
+/* The system's number of the calling thread, as debuggers show it; asked once a thread. */
+uint32_t thread_id(void);
+
 /* Sleep while *word == expected, at most timeout us (UINT64_MAX: no limit); may wake early. */
 void futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout);
 void futex_wake(_Atomic uint32_t *word, int count); /* INT_MAX: all */

@@ -277,10 +277,12 @@ struct job_rules {
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
 void job_rules_release(struct job_rules *);
 helios_seq horizon_move(struct helios_db *); /* takes state_mu */
+/* Whose a pin of this thread is that is taken now. */
+struct pin_owner pin_owner_now(struct helios_db *, helios_pin_kind);
 /* A floor: every state from its point on stays readable by its holder until pins_release(db->floors, pin). At the
  * last commit, or as far back as there is history. */
-helios_status floor_acquire_latest(struct helios_db *, pin_id *, helios_seq *seq) CHECKED;
-helios_status floor_acquire_horizon(struct helios_db *, pin_id *, helios_seq *seq) CHECKED;
+helios_status floor_acquire_latest(struct helios_db *, helios_pin_kind, pin_id *, helios_seq *seq) CHECKED;
+helios_status floor_acquire_horizon(struct helios_db *, helios_pin_kind, pin_id *, helios_seq *seq) CHECKED;
 
 /* Applies the changes durably, then shows them in a new view. flushed: the closed memtable that they
  * replace, or NULL. changes may be empty: the state alone (ceiling, floor) is made durable. */

@@ -30,18 +30,26 @@ helios_seq horizon_move(struct helios_db *db)
     return now;
 }
 
-helios_status floor_acquire_latest(struct helios_db *db, pin_id *pin, helios_seq *seq)
+struct pin_owner pin_owner_now(struct helios_db *db, helios_pin_kind kind)
 {
-    return pins_acquire_latest(db->floors, &db->latest, &db->horizon, pin, seq);
+    return (struct pin_owner){.kind = kind, .thread = thread_id(), .since = io_time(db->fs)};
 }
 
-helios_status floor_acquire_horizon(struct helios_db *db, pin_id *pin, helios_seq *seq)
+helios_status floor_acquire_latest(struct helios_db *db, helios_pin_kind kind, pin_id *pin, helios_seq *seq)
 {
+    const struct pin_owner owner = pin_owner_now(db, kind);
+
+    return pins_acquire_latest(db->floors, &owner, &db->latest, &db->horizon, pin, seq);
+}
+
+helios_status floor_acquire_horizon(struct helios_db *db, helios_pin_kind kind, pin_id *pin, helios_seq *seq)
+{
+    const struct pin_owner owner = pin_owner_now(db, kind);
     helios_status status;
 
     do {
         *seq = atomic_load(&db->horizon);
-        status = pins_acquire_at(db->floors, *seq, &db->horizon, NULL, NULL, pin);
+        status = pins_acquire_at(db->floors, &owner, *seq, &db->horizon, NULL, NULL, pin);
     } while (status == HELIOS_HISTORY_GONE); /* it moved meanwhile */
     return status;
 }
@@ -57,9 +65,13 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     if (!rules->rules.collect)
         return HELIOS_OK;
     horizon = horizon_move(db);
+    pins_freeze(db->floors);
     floor = oldest_floor(db); /* after the horizon has moved */
+    pins_thaw(db->floors);
     rules->rules.horizon = horizon < floor ? horizon : floor;
+    pins_freeze(db->pins);
     status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
+    pins_thaw(db->pins);
     if (status != HELIOS_OK)
         return status;
     rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};

@@ -193,7 +193,7 @@ helios_status helios_iter_new(helios_db *db, const helios_read_options *given, h
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     status = set_bounds(it, options.lower, options.upper);
     if (status == HELIOS_OK)
-        status = read_point_pin(db, &options, &it->pin, &it->seq);
+        status = read_point_pin(db, &options, HELIOS_PIN_ITERATOR, &it->pin, &it->seq);
     if (status == HELIOS_OK)
         status = gather(it);
     if (status != HELIOS_OK) {

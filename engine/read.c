@@ -50,9 +50,10 @@ helios_status read_point_of(struct helios_db *db, const helios_read_options *opt
     return HELIOS_OK;
 }
 
-helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, pin_id *pin,
-                             helios_seq *seq)
+helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, helios_pin_kind kind,
+                             pin_id *pin, helios_seq *seq)
 {
+    const struct pin_owner owner = pin_owner_now(db, kind);
     struct read_point point;
     helios_status status = read_point_of(db, options, &point);
 
@@ -61,12 +62,13 @@ helios_status read_point_pin(struct helios_db *db, const helios_read_options *op
         return status;
     *seq = point.seq;
     if (point.latest)
-        return pins_acquire_latest(db->pins, &db->latest, &db->horizon, pin, seq);
+        return pins_acquire_latest(db->pins, &owner, &db->latest, &db->horizon, pin, seq);
     if (point.pinned && !options->snapshot)
         return HELIOS_OK;
     if (options->snapshot)
-        return options->snapshot->pin ? pins_acquire_same(db->pins, options->snapshot->pin, pin) : HELIOS_OK;
-    status = pins_acquire_at(db->pins, point.seq, &db->horizon, NULL, NULL, pin);
+        return options->snapshot->pin ? pins_acquire_same(db->pins, &owner, options->snapshot->pin, pin)
+                                      : HELIOS_OK;
+    status = pins_acquire_at(db->pins, &owner, point.seq, &db->horizon, NULL, NULL, pin);
     return status == HELIOS_HISTORY_GONE ? fail_history_gone(db, point.seq) : status;
 }
 
@@ -308,7 +310,7 @@ static helios_status get_below_horizon(struct helios_db *db, const helios_read_o
 {
     struct read_point point = {.pinned = true};
     pin_id pin;
-    helios_status status = read_point_pin(db, options, &pin, &point.seq);
+    helios_status status = read_point_pin(db, options, HELIOS_PIN_ITERATOR, &pin, &point.seq);
 
     if (status != HELIOS_OK)
         return status;
@@ -362,7 +364,7 @@ helios_status helios_multi_get(helios_db *db, const helios_read_options *given, 
         return fail(HELIOS_INVALID, "no %s was given", db ? "keys, values or statuses" : "database");
     status = read_options(given, &options);
     if (status == HELIOS_OK)
-        status = read_point_pin(db, &options, &pin, &point.seq);
+        status = read_point_pin(db, &options, HELIOS_PIN_ITERATOR, &pin, &point.seq);
     for (size_t i = 0; i < n && status == HELIOS_OK; i++) {
         struct layered layered;
 

@@ -14,7 +14,7 @@ helios_status helios_snapshot_new(helios_db *db, helios_seq at, helios_snapshot 
         return fail_no_memory(sizeof(*snapshot));
     snapshot->db = db;
     options.at = at;
-    status = read_point_pin(db, &options, &snapshot->pin, &snapshot->seq);
+    status = read_point_pin(db, &options, HELIOS_PIN_SNAPSHOT, &snapshot->pin, &snapshot->seq);
     if (status != HELIOS_OK) {
         mem_free(snapshot);
         return status;

@@ -24,7 +24,8 @@ enum {
 struct group {
     _Atomic uint64_t marks;
     _Atomic uint64_t slots[GROUP_SLOTS];
-    uint64_t unused[7]; /* a multiple of the cache line */
+    _Atomic uint64_t owners[GROUP_SLOTS]; /* stored before the slot, relaxed: read for lists alone */
+    uint64_t unused[7];                   /* a multiple of the cache line */
 };
 _Static_assert(sizeof(struct group) % 64 == 0, "threads on neighbouring groups share no line");
 
@@ -32,7 +33,8 @@ struct pins {
     /* Atomic: set once, under mu, released by group_count; acquired with it. */
     _Atomic(struct group *) chunks[CHUNKS_MAX];
     _Atomic uint32_t group_count;
-    _Atomic uint64_t collections;
+    _Atomic bool frozen; /* a job looks; whoever inherits a point waits for freeze_mu */
+    struct mutex freeze_mu;
     struct mutex mu; /* growth */
 };
 
@@ -77,6 +79,29 @@ static _Atomic uint64_t *slot_at(const struct pins *pins, pin_id id)
 {
     assert(id != 0);
     return &group_at(pins, (id - 1) / GROUP_SLOTS)->slots[(id - 1) % GROUP_SLOTS];
+}
+
+static _Atomic uint64_t *owner_at(const struct pins *pins, pin_id id)
+{
+    return &group_at(pins, (id - 1) / GROUP_SLOTS)->owners[(id - 1) % GROUP_SLOTS];
+}
+
+/* One word, so that it is never torn: kind (2 bits), thread (22), time (40, in 4096 us: until 2112). */
+_Static_assert(HELIOS_PIN_SNAPSHOT == 0 && HELIOS_PIN_HISTORY == 3, "the kinds of pins in memory fit two bits");
+
+static uint64_t owner_word(const struct pin_owner *owner)
+{
+    return (uint64_t)owner->kind << 62 | (uint64_t)(owner->thread & 0x3fffff) << 40 |
+           (owner->since >> 12 & 0xffffffffff);
+}
+
+static struct pin_owner owner_of(uint64_t word)
+{
+    return (struct pin_owner){
+        .kind = (helios_pin_kind)(word >> 62),
+        .thread = (uint32_t)(word >> 40 & 0x3fffff),
+        .since = (word & 0xffffffffff) << 12,
+    };
 }
 
 static helios_seq point_of(uint64_t word)
@@ -181,7 +206,7 @@ static helios_status move_hint(struct pins *pins)
     return status;
 }
 
-static helios_status take(struct pins *pins, pin_id *id)
+static helios_status take(struct pins *pins, const struct pin_owner *owner, pin_id *id)
 {
     while ((*id = take_near_hint(pins)) == 0) {
         helios_status status = move_hint(pins);
@@ -189,6 +214,7 @@ static helios_status take(struct pins *pins, pin_id *id)
         if (status != HELIOS_OK)
             return status;
     }
+    atomic_store_explicit(owner_at(pins, *id), owner_word(owner), memory_order_relaxed);
     return HELIOS_OK;
 }
 
@@ -225,13 +251,25 @@ static void promote(_Atomic uint64_t *slot)
     atomic_store_explicit(slot, atomic_load_explicit(slot, memory_order_relaxed) | 1, memory_order_release);
 }
 
-helios_status pins_acquire_latest(struct pins *pins, const _Atomic helios_seq *visible,
-                                  const _Atomic helios_seq *horizon, pin_id *id_out, helios_seq *seq_out)
+/* For a pin that is published and rests on another holder of its point, who may let go of it as soon as ours is
+ * granted. A job that began to look before it was published could miss both: it must have ended. One that begins
+ * later sees ours. */
+static void wait_for_thaw(struct pins *pins)
+{
+    if (!atomic_load(&pins->frozen))
+        return;
+    mutex_lock(&pins->freeze_mu);
+    mutex_unlock(&pins->freeze_mu);
+}
+
+helios_status pins_acquire_latest(struct pins *pins, const struct pin_owner *owner,
+                                  const _Atomic helios_seq *visible, const _Atomic helios_seq *horizon,
+                                  pin_id *id_out, helios_seq *seq_out)
 {
     pin_id id;
     helios_seq seq;
     _Atomic uint64_t *slot;
-    helios_status status = take(pins, &id);
+    helios_status status = take(pins, owner, &id);
 
     if (status != HELIOS_OK)
         return status;
@@ -265,19 +303,22 @@ static bool held_by_others(const struct pins *pins, helios_seq seq)
     return false;
 }
 
-helios_status pins_acquire_at(struct pins *pins, helios_seq seq, const _Atomic helios_seq *horizon,
-                              bool (*named)(void *arg, helios_seq), void *arg, pin_id *id_out)
+helios_status pins_acquire_at(struct pins *pins, const struct pin_owner *owner, helios_seq seq,
+                              const _Atomic helios_seq *horizon, bool (*named)(void *arg, helios_seq),
+                              void *arg, pin_id *id_out)
 {
     pin_id id;
     _Atomic uint64_t *slot;
     helios_seq gone;
-    helios_status status = take(pins, &id);
+    helios_status status = take(pins, owner, &id);
 
     if (status != HELIOS_OK)
         return status;
     slot = slot_at(pins, id);
     publish(slot, seq, false);
     gone = atomic_load(horizon);
+    if (seq < gone)
+        wait_for_thaw(pins);
     if (seq >= gone || held_by_others(pins, seq)) {
         promote(slot);
     } else if (!named || !named(arg, seq)) {
@@ -288,15 +329,18 @@ helios_status pins_acquire_at(struct pins *pins, helios_seq seq, const _Atomic h
     return HELIOS_OK;
 }
 
-helios_status pins_acquire_same(struct pins *pins, pin_id held, pin_id *id_out)
+helios_status pins_acquire_same(struct pins *pins, const struct pin_owner *owner, pin_id held, pin_id *id_out)
 {
     uint64_t word = atomic_load_explicit(slot_at(pins, held), memory_order_relaxed);
     pin_id id;
-    helios_status status = take(pins, &id);
+    helios_status status = take(pins, owner, &id);
 
     if (status != HELIOS_OK)
         return status;
-    publish(slot_at(pins, id), point_of(word), covers_all(word));
+    publish(slot_at(pins, id), point_of(word), false);
+    wait_for_thaw(pins);
+    if (covers_all(word))
+        promote(slot_at(pins, id));
     *id_out = id;
     return HELIOS_OK;
 }
@@ -308,9 +352,9 @@ helios_seq pins_seq(const struct pins *pins, pin_id id)
 
 /* ---- looking at all ---- */
 
-/* Calls each(arg, point) for every published pin; false from it stops. A mark that is not seen yet belongs
+/* Calls each(arg, point, owner) for every published pin; false from it stops. A mark that is not seen yet belongs
  * to a reader that has not loaded the horizon yet, and will see it where this caller has moved it. */
-static bool walk(const struct pins *pins, bool (*each)(void *arg, helios_seq), void *arg)
+static bool walk(const struct pins *pins, bool (*each)(void *arg, helios_seq, uint64_t owner), void *arg)
 {
     uint32_t count = group_count(pins);
 
@@ -319,13 +363,27 @@ static bool walk(const struct pins *pins, bool (*each)(void *arg, helios_seq), v
         uint64_t marks = atomic_load(&group->marks);
 
         for (; marks; marks &= marks - 1) {
-            uint64_t word = atomic_load(&group->slots[__builtin_ctzll(marks)]);
+            int slot = __builtin_ctzll(marks);
+            uint64_t word = atomic_load(&group->slots[slot]);
+            uint64_t owner = atomic_load_explicit(&group->owners[slot], memory_order_relaxed);
 
-            if (word && !each(arg, point_of(word)))
+            if (word && !each(arg, point_of(word), owner))
                 return false;
         }
     }
     return true;
+}
+
+void pins_freeze(struct pins *pins)
+{
+    mutex_lock(&pins->freeze_mu);
+    atomic_store(&pins->frozen, true);
+}
+
+void pins_thaw(struct pins *pins)
+{
+    atomic_store(&pins->frozen, false);
+    mutex_unlock(&pins->freeze_mu);
 }
 
 struct collection {
@@ -334,9 +392,11 @@ struct collection {
     size_t count, capacity;
 };
 
-static bool collect_one(void *arg, helios_seq seq)
+static bool collect_one(void *arg, helios_seq seq, uint64_t owner)
 {
     struct collection *c = arg;
+
+    (void)owner;
 
     if (seq >= c->below || seq == c->last) /* many neighbours hold the same point */
         return true;
@@ -378,7 +438,7 @@ helios_status pins_collect(struct pins *pins, helios_seq below, helios_seq **seq
 {
     struct collection c = {.below = below, .last = UINT64_MAX};
 
-    atomic_fetch_add(&pins->collections, 1); /* full order, should the horizon have been stored with less */
+    atomic_thread_fence(memory_order_seq_cst); /* should the horizon have been stored with less */
     if (!walk(pins, collect_one, &c)) {
         mem_free(c.seqs);
         return fail_no_memory(c.capacity * 2 * sizeof(*c.seqs));
@@ -399,10 +459,11 @@ uint64_t pins_count(const struct pins *pins)
     return count;
 }
 
-static bool take_oldest(void *arg, helios_seq seq)
+static bool take_oldest(void *arg, helios_seq seq, uint64_t owner)
 {
     helios_seq *oldest = arg;
 
+    (void)owner;
     if (seq < *oldest)
         *oldest = seq;
     return true;
@@ -416,6 +477,41 @@ helios_seq pins_oldest(const struct pins *pins)
     return oldest;
 }
 
+struct listing {
+    struct pin_info *pins;
+    size_t count, capacity;
+};
+
+static bool list_one(void *arg, helios_seq seq, uint64_t owner)
+{
+    struct listing *l = arg;
+
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity ? l->capacity * 2 : 64;
+        struct pin_info *grown = mem_realloc(l->pins, capacity * sizeof(*grown));
+
+        if (!grown)
+            return false;
+        l->pins = grown;
+        l->capacity = capacity;
+    }
+    l->pins[l->count++] = (struct pin_info){seq, owner_of(owner)};
+    return true;
+}
+
+helios_status pins_list(const struct pins *pins, struct pin_info **out, size_t *count)
+{
+    struct listing l = {0};
+
+    if (!walk(pins, list_one, &l)) {
+        mem_free(l.pins);
+        return fail_no_memory(l.capacity * 2 * sizeof(*l.pins));
+    }
+    *out = l.pins;
+    *count = l.count;
+    return HELIOS_OK;
+}
+
 /* ---- life ---- */
 
 helios_status pins_new(struct pins **pins_out)
@@ -426,8 +522,10 @@ helios_status pins_new(struct pins **pins_out)
     if (!pins)
         return fail_no_memory(sizeof(*pins));
     mutex_init(&pins->mu);
+    mutex_init(&pins->freeze_mu);
     status = grow_locked(pins);
     if (status != HELIOS_OK) {
+        mutex_release(&pins->freeze_mu);
         mutex_release(&pins->mu);
         mem_free(pins);
         return status;
@@ -443,6 +541,7 @@ void pins_free(struct pins *pins)
     assert(pins_count(pins) == 0);
     for (unsigned i = 0; i < CHUNKS_MAX; i++)
         mem_free(atomic_load(&pins->chunks[i]));
+    mutex_release(&pins->freeze_mu);
     mutex_release(&pins->mu);
     mem_free(pins);
 }
