@@ -159,6 +159,9 @@ static int report_absent(const struct args *args, helios_slice key)
         json_object_object_add(object, "found", json_object_new_boolean(0));
         json_print(stdout, object);
         json_free(object);
+    } else if (args->at) {
+        fprintf(stderr, "heliosctl get: no key \"%s\" in %s at \"%s\"\n", text.data, args->words[0], args->at);
+        fprintf(stderr, "  next: `heliosctl history %s KEY` shows when it was there\n", args->words[0]);
     } else {
         fprintf(stderr, "heliosctl get: no key \"%s\" in %s\n", text.data, args->words[0]);
         fprintf(stderr, "  next: `heliosctl scan %s --from KEY --limit 10` shows what is near\n",

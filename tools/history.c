@@ -38,7 +38,7 @@ static void print_shortened(const struct args *args, helios_slice value, int wid
             break;
     }
     if (columns > room || cut)
-        printf("%.*s...\n", (int)(columns >= room - 2 ? fits : at), text.data);
+        printf("%.*s...\n", (int)fits, text.data);
     else
         printf("%s\n", text.data);
     free(text.data);
@@ -46,7 +46,7 @@ static void print_shortened(const struct args *args, helios_slice value, int wid
 
 static void print_version(const struct args *args, const helios_version *version)
 {
-    enum { COLUMNS_BEFORE = 59 };
+    enum { COLUMNS_BEFORE = 61 };
     char time[TIME_TEXT_SIZE], size[32];
     int width = term_width() - 1 - COLUMNS_BEFORE;
 

@@ -31,7 +31,7 @@ static const char *advice(helios_status status)
                "single files hold";
     case HELIOS_NO_SPACE: return "nothing was lost: make room on the disk and try again";
     case HELIOS_NO_MEMORY: return "give the process more memory, or load in parts with --batch";
-    case HELIOS_UNSUPPORTED: return "it was written by a newer version: use that version of heliosctl";
+    case HELIOS_UNSUPPORTED: return "it needs a newer version of Helios: use the heliosctl of that version";
     case HELIOS_READ_ONLY: return "open it again; if that fails too, `heliosctl verify DB` says why";
     case HELIOS_IO: return "check permissions and the disk (`dmesg`), then try again";
     case HELIOS_EXISTS: return "choose another path, or leave out what insists on a new one";
