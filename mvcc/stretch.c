@@ -3,6 +3,7 @@
 #include "mvcc/stretch.h"
 #include "base/mem.h"
 #include <assert.h>
+#include <string.h>
 
 void stretch_init(struct stretch *s)
 {
@@ -122,23 +123,66 @@ bool stretch_at_seq(const struct stretch *s, helios_seq seq, struct timeline_ent
     return find(s, UINT64_MAX, seq, entry);
 }
 
-bool stretch_from(const struct stretch *s, helios_seq seq, struct timeline_entry *entry)
+size_t stretch_read_up(const struct stretch *s, helios_seq seq, struct timeline_entry *out, size_t max)
 {
-    const struct stretch_chunk *chunk = newest_of(s), *after = NULL;
+    const struct stretch_chunk *from = NULL;
+    uint32_t first = 0, count;
 
-    for (; chunk; after = chunk, chunk = chunk->before) {
-        uint32_t n = seq ? at_or_before(chunk, UINT64_MAX, seq - 1) : 0;
+    /* The oldest chunk that has one: the chunks behind it have only higher ones. */
+    for (const struct stretch_chunk *chunk = newest_of(s); chunk; chunk = chunk->before) {
+        uint32_t below = seq ? at_or_before(chunk, UINT64_MAX, seq - 1) : 0;
 
-        if (n == 0 && chunk->before)
-            continue; /* all of it is at or above, and maybe more before it */
-        if (n < count_of(chunk)) {
-            *entry = chunk->entries[n];
-            return true;
+        if (below < count_of(chunk)) {
+            from = chunk;
+            first = below;
         }
-        break;
+        if (below > 0)
+            break;
     }
-    if (!after)
-        return false;
-    *entry = after->entries[0];
-    return true;
+    if (!from)
+        return 0;
+    count = count_of(from) - first;
+    if (count > max)
+        count = (uint32_t)max;
+    memcpy(out, from->entries + first, count * sizeof(*out));
+    return count;
+}
+
+size_t stretch_read_down(const struct stretch *s, helios_seq seq, struct timeline_entry *out, size_t max)
+{
+    for (const struct stretch_chunk *chunk = newest_of(s); chunk; chunk = chunk->before) {
+        uint32_t from = at_or_before(chunk, UINT64_MAX, seq);
+        size_t count = from < max ? from : max;
+
+        for (size_t i = 0; i < count; i++)
+            out[i] = chunk->entries[from - 1 - i];
+        if (count)
+            return count;
+    }
+    return 0;
+}
+
+helios_status stretch_index_init(struct stretch_index *index, const struct stretch *s)
+{
+    size_t chunks = 0;
+
+    *index = (struct stretch_index){0};
+    for (const struct stretch_chunk *chunk = newest_of(s); chunk; chunk = chunk->before) {
+        chunks++;
+        index->count += count_of(chunk);
+    }
+    index->chunks = mem_array(chunks, sizeof(struct stretch_chunk *));
+    if (!index->chunks)
+        return fail_no_memory(chunks * sizeof(struct stretch_chunk *));
+    for (const struct stretch_chunk *chunk = newest_of(s); chunk; chunk = chunk->before) {
+        index->chunks[--chunks] = chunk;
+        assert(chunk == newest_of(s) || count_of(chunk) == STRETCH_CHUNK_ENTRIES);
+    }
+    return HELIOS_OK;
+}
+
+void stretch_index_release(struct stretch_index *index)
+{
+    mem_free(index->chunks);
+    *index = (struct stretch_index){0};
 }

@@ -44,7 +44,21 @@ bool stretch_ends(const struct stretch *, struct timeline_entry *first, struct t
 /* The last entry whose time is <= time, or whose number is <= seq; false: none, all are later. O(chunks + log n). */
 bool stretch_at_time(const struct stretch *, uint64_t time, struct timeline_entry *);
 bool stretch_at_seq(const struct stretch *, helios_seq seq, struct timeline_entry *);
-/* The first entry whose number is >= seq; false: none. For walks forward. */
-bool stretch_from(const struct stretch *, helios_seq seq, struct timeline_entry *);
+/* Entries for walks: those numbered at or above seq upwards, or at or below it downwards; how many, 0: none.
+ * Fewer than max although there are more, where a chunk ends. */
+size_t stretch_read_up(const struct stretch *, helios_seq seq, struct timeline_entry *out, size_t max);
+size_t stretch_read_down(const struct stretch *, helios_seq seq, struct timeline_entry *out, size_t max);
+
+/* All entries by index, of a stretch that is complete: for its flush. */
+struct stretch_index {
+    const struct stretch_chunk **chunks; /* oldest first; all but the last are full */
+    size_t count;                        /* entries */
+};
+helios_status stretch_index_init(struct stretch_index *, const struct stretch *) CHECKED;
+void stretch_index_release(struct stretch_index *);
+static inline const struct timeline_entry *stretch_index_at(const struct stretch_index *index, size_t i)
+{
+    return &index->chunks[i / STRETCH_CHUNK_ENTRIES]->entries[i % STRETCH_CHUNK_ENTRIES];
+}
 
 #endif
