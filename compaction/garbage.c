@@ -84,6 +84,11 @@ static inline bool is_shadowed(const struct garbage *g, helios_seq older, helios
     return at == g->pin_count || g->branch->pins[at] >= newer;
 }
 
+static bool is_aging(const struct garbage_aged *aged, helios_slice key)
+{
+    return slice_compare(key, aged->from) >= 0 && slice_compare(key, aged->to) < 0;
+}
+
 void garbage_key_begin(struct garbage *g, helios_slice key, const helios_seq *deletes, size_t delete_count)
 {
     helios_branch_id id = key_branch(key);
@@ -94,6 +99,7 @@ void garbage_key_begin(struct garbage *g, helios_slice key, const helios_seq *de
     g->delete_count = delete_count;
     g->shadow = UINT64_MAX;
     g->pending = 0;
+    g->aged = g->rules->aged.below && is_aging(&g->rules->aged, key) ? g->rules->aged.below : 0;
 }
 
 static inline void kept(struct garbage *g, helios_seq seq)
@@ -120,7 +126,7 @@ enum garbage_verdict garbage_version(struct garbage *g, uint64_t tag, uint64_t *
         g->delete_count--;
     }
     g->shadow = seq;
-    if (g->branch->dropped || is_shadowed(g, seq, shadow))
+    if (g->branch->dropped || seq < g->aged || is_shadowed(g, seq, shadow))
         return GARBAGE_DROP;
     if (tag_kind(tag) == KIND_TOMBSTONE && seq <= g->rules->horizon) {
         g->pending = tag; /* a newer one held before is needless: this one says the same from earlier on */

@@ -21,12 +21,19 @@ struct garbage_branch {
     bool dropped; /* everything on it is garbage */
 };
 
+/* Keys of which every version goes, shadowed or not, once it is numbered below a point. */
+struct garbage_aged {
+    helios_slice from, to; /* [from, to) of keys with layer */
+    helios_seq below;      /* 0: there are none */
+};
+
 struct garbage_rules {
     bool collect; /* false: keep everything (recovery) */
     helios_seq horizon;
     const struct garbage_branch *branches; /* ascending by id */
     size_t count;
     struct garbage_branch others; /* for branches that are not listed; its id is not looked at */
+    struct garbage_aged aged;
 
     /* Could an older version of a key in [from, to), or [from, to] if inclusive, lie outside of the
      * inputs: deeper, or in an older file of L0? A slice without data: open. NULL: always yes. */
@@ -53,6 +60,7 @@ struct garbage {
     size_t delete_count;
     helios_seq shadow; /* the next newer version; UINT64_MAX: none */
     uint64_t pending;  /* tag of a tombstone at or below the horizon not yet written; 0: none */
+    helios_seq aged;   /* versions below go anyway; 0: none */
     /* over keys, until reset by who reads it */
     helios_seq kept_min; /* the oldest version kept; UINT64_MAX: none */
 };

@@ -199,6 +199,13 @@ static bool overlaps_too_much(struct merge *m, helios_slice key)
     return job->grandparent_bytes_max && m->grandparent_bytes > job->grandparent_bytes_max;
 }
 
+/* The engine's own entries come with every flush: in tables of their own they do not stretch those of the users'
+ * keys over all that lies between. */
+static bool enters_other_space(const struct merge *m, helios_slice key)
+{
+    return m->key.data && (key_space_of(m->key) == SPACE_SYSTEM) != (key_space_of(key) == SPACE_SYSTEM);
+}
+
 /* Ends the output before `key` if it is large enough. */
 static helios_status maybe_cut(struct merge *m, helios_slice key)
 {
@@ -207,7 +214,7 @@ static helios_status maybe_cut(struct merge *m, helios_slice key)
 
     if (!m->writer)
         return HELIOS_OK;
-    if (!full && table_writer_size(m->writer) < m->job->target_bytes)
+    if (!full && table_writer_size(m->writer) < m->job->target_bytes && !enters_other_space(m, key))
         return HELIOS_OK;
     if (set && m->fragment < set->count && !at_or_below(key, set->fragments[m->fragment].from)) {
         helios_status status = write_piece(m, key);
