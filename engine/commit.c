@@ -207,11 +207,6 @@ enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, 
     out->time = now;
     out->logged = record_size != 0;
     out->ticket = db->ticket++;
-    if (atomic_load_explicit(&slot->time_min, memory_order_relaxed) == UINT64_MAX) {
-        atomic_store_explicit(&slot->time_min, now, memory_order_relaxed);
-        /* A segment may have been entered since the memtable was made: this only says too low. */
-    }
-    atomic_store_explicit(&slot->time_max, now, memory_order_relaxed);
     if (!record_size && atomic_load_explicit(&slot->unlogged, memory_order_relaxed) == 0)
         atomic_store_explicit(&slot->unlogged, first, memory_order_relaxed);
     return RESERVE_DONE;

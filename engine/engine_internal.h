@@ -41,12 +41,11 @@ enum {
 struct mem_slot {
     _Atomic uint32_t refs;
     struct memtable *memtable;
-    uint64_t log_segment;                /* the log from here on is needed until it is flushed */
-    _Atomic uint64_t time_min, time_max; /* of its commits; time_min UINT64_MAX: none yet */
-    helios_seq first;                    /* all its numbers are at or above this */
-    helios_seq last;                     /* set when it is closed: all are at or below */
-    _Atomic helios_seq unlogged;         /* first of its commits that are in no log; 0: none */
-    struct stretch stretch; /* when its commits were made, and an ingested one's just below `first` */
+    uint64_t log_segment;        /* the log from here on is needed until it is flushed */
+    helios_seq first;            /* all its numbers are at or above this */
+    helios_seq last;             /* set when it is closed: all are at or below */
+    _Atomic helios_seq unlogged; /* first of its commits that are in no log; 0: none */
+    struct stretch stretch;      /* when its commits were made, and an ingested one's just below `first` */
 };
 
 /* Immutable, replaced whole under state_mu (and commit_mu, when the active memtable changes). */
@@ -58,7 +57,8 @@ struct view {
     size_t closed_count;
     struct mem_slot *closed[VIEW_MEMTABLES_MAX]; /* newest first */
     struct version *version;
-    helios_seq ingested; /* largest number of an ingested table younger than a memtable here; 0: none */
+    helios_seq ingested;         /* largest number of an ingested table younger than a memtable here; 0: none */
+    helios_seq timeline_flushed; /* commits above have their times in the stretches, others in tables */
 };
 
 /* Inside an epoch only; counted to stay valid outside of it. */
@@ -129,6 +129,7 @@ struct helios_db {
     struct mutex state_mu;
     struct condition state_changed; /* memtable flushed, job done, error, closing */
     struct version *version;        /* changes under manifest_mu too */
+    helios_seq timeline_flushed;    /* of the view */
     uint64_t next_file;
     size_t jobs; /* submitted and not finished */
     bool flush_running;

@@ -1,6 +1,6 @@
 /* flush.c - a closed memtable becomes tables of L0. Oldest first, one at a time, so that the tree always
  * holds a prefix of the history. Runs on the pool, and on the opening thread during recovery. */
-#include "engine/engine_internal.h"
+#include "engine/timeline.h"
 #include <assert.h>
 #include <inttypes.h>
 
@@ -31,15 +31,37 @@ static struct mem_slot *oldest_closed(struct helios_db *db)
     return slot;
 }
 
+/* All versions of the memtable, and when its commits were made. */
+static helios_status open_input(struct mem_slot *slot, helios_seq timeline_before, struct cursor **input)
+{
+    struct cursor *sources[2] = {0};
+    size_t count = 1;
+    helios_status status = memtable_cursor_new(slot->memtable, CURSOR_ALL, &sources[0]);
+
+    if (status == HELIOS_OK && !stretch_empty(&slot->stretch)) {
+        status = timeline_cursor_new(&slot->stretch, timeline_before, &sources[1]);
+        count = 2;
+    }
+    if (status == HELIOS_OK && count == 1)
+        *input = sources[0];
+    else if (status == HELIOS_OK)
+        status = merge_cursor_new(sources, count, CURSOR_ALL, input);
+    for (size_t i = 0; i < 2 && status != HELIOS_OK; i++)
+        cursor_free(sources[i]);
+    return status;
+}
+
 static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
                                   helios_seq *collected)
 {
+    struct timeline_entry first = {0}, last = {0};
+    bool timed = stretch_ends(&slot->stretch, &first, &last);
     const struct table_writer_options writer = {
         .block_bytes = db->options.block_bytes,
         .filter_bits_per_key = db->options.filter_bits_per_key,
         .compression = db->options.compression,
-        .time_min = atomic_load(&slot->time_min) == UINT64_MAX ? 0 : atomic_load(&slot->time_min),
-        .time_max = atomic_load(&slot->time_max),
+        .time_min = timed ? first.time : 0,
+        .time_max = timed ? last.time : 0,
         .pace = pace_table,
         .pace_arg = &db->background_pace,
     };
@@ -54,17 +76,19 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
         .writer = &writer,
         .target_bytes = db->target_bytes,
     };
+    helios_seq timeline_before;
     helios_status status;
 
     mutex_lock(&db->state_mu);
     version = version_ref(db->version);
+    timeline_before = db->timeline_flushed;
     mutex_unlock(&db->state_mu);
     status = job_rules_init(db, &rules);
     if (status == HELIOS_OK) {
         *collected = rules.rules.horizon;
         rules.rules.may_hold_older = tree_may_hold;
         rules.rules.may_hold_older_arg = version;
-        status = memtable_cursor_new(slot->memtable, CURSOR_ALL, &job.input);
+        status = open_input(slot, timeline_before, &job.input);
     }
     if (status == HELIOS_OK)
         status = compact_run(&job, result);

@@ -5,7 +5,7 @@
  * oldest floor when it moves; a floor that is taken at that very moment may see it pass. That floor then looks
  * again, or the job sees the floor: whoever moved the horizon looks for floors afterwards, and collects nothing
  * that one of them needs. */
-#include "engine/engine_internal.h"
+#include "engine/timeline.h"
 
 static helios_seq oldest_floor(struct helios_db *db)
 {
@@ -54,6 +54,17 @@ helios_status floor_acquire_horizon(struct helios_db *db, helios_pin_kind kind, 
     return status;
 }
 
+/* What was committed before the oldest point that anybody can still ask for is not asked for by time. */
+static void set_timeline_rule(struct helios_db *db, struct job_rules *rules)
+{
+    helios_seq point = rules->rules.horizon;
+
+    if (rules->pins && rules->pins[0] < point)
+        point = rules->pins[0];
+    rules->rules.aged = timeline_keys;
+    rules->rules.aged.below = timeline_floor(db, point);
+}
+
 helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
 {
     helios_seq horizon, floor;
@@ -74,6 +85,7 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     pins_thaw(db->pins);
     if (status != HELIOS_OK)
         return status;
+    set_timeline_rule(db, rules);
     rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};
     return HELIOS_OK;
 }

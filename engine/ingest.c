@@ -177,11 +177,11 @@ static helios_status write_tables(struct helios_db *db, helios_branch_id branch,
     return status;
 }
 
-/* The body of the log record: how many tables, then each. */
-static helios_status encode_body(const struct compact_result *result, helios_buf *body)
+/* The body of the log record: how many tables, then each; then the bytes of all operations. */
+static helios_status encode_body(const struct compact_result *result, uint64_t user_bytes, helios_buf *body)
 {
-    unsigned char count[VARINT_MAX];
-    helios_status status = buf_append(body, count, put_varint(count, result->count));
+    unsigned char number[VARINT_MAX];
+    helios_status status = buf_append(body, number, put_varint(number, result->count));
 
     for (size_t i = 0; i < result->count && status == HELIOS_OK; i++) {
         const struct table_result *t = &result->tables[i];
@@ -190,7 +190,7 @@ static helios_status encode_body(const struct compact_result *result, helios_buf
 
         status = file_record_encode(body, &file);
     }
-    return status;
+    return status == HELIOS_OK ? buf_append(body, number, put_varint(number, user_bytes)) : status;
 }
 
 /* ---- reserving ---- */
@@ -341,7 +341,7 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
     helios_status status = write_tables(db, branch, set, &result);
 
     if (status == HELIOS_OK)
-        status = encode_body(&result, &body);
+        status = encode_body(&result, set->user_bytes, &body);
     if (status == HELIOS_OK) {
         changes = mem_array(result.count + 1, sizeof(*changes));
         status = changes ? HELIOS_OK : fail_no_memory(result.count * sizeof(*changes));

@@ -63,6 +63,7 @@ static uint64_t log_floor_without(const struct view *view, const struct mem_slot
 /* The state as it will be with this edit. */
 static void next_state(struct helios_db *db, const struct mem_slot *flushed, struct manifest_state *state)
 {
+    struct timeline_entry first, last;
     struct view *view;
 
     *state = db->manifest_state;
@@ -80,10 +81,13 @@ static void next_state(struct helios_db *db, const struct mem_slot *flushed, str
         if (in_tables > state->flushed)
             state->flushed = in_tables;
     }
+    if (flushed && stretch_ends(&flushed->stretch, &first, &last))
+        state->timeline_flushed = last.last;
     mutex_unlock(&db->state_mu);
     mutex_lock(&db->commit_mu);
     if (state->ceiling < db->next + CEILING_STEP / 2)
         state->ceiling = db->next + CEILING_STEP;
+    state->clock = db->last_time;
     mutex_unlock(&db->commit_mu);
     if (db->wal) {
         state->last_synced = wal_durable_seq(db->wal);
@@ -136,6 +140,7 @@ static void show(struct helios_db *db, struct view **fresh, struct version **ver
     before = db->version;
     db->version = *version;
     *version = before;
+    db->timeline_flushed = db->manifest_state.timeline_flushed;
     if (atomic_load(&db->view)) {
         *old = show_locked(db, *fresh, db->version, flushed);
         *fresh = NULL;

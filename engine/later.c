@@ -13,8 +13,6 @@ static helios_status not_yet(const char *what)
         return not_yet(#name);                                                                                 \
     }
 
-REFUSE(helios_seq_at_time, (helios_db * db, uint64_t time, helios_seq *seq))
-REFUSE(helios_time_of_seq, (helios_db * db, helios_seq seq, uint64_t *time))
 REFUSE(helios_tag_create, (helios_db * db, const char *name, helios_branch_id branch, helios_seq at))
 REFUSE(helios_tag_get, (helios_db * db, const char *name, helios_branch_id *branch, helios_seq *seq))
 REFUSE(helios_tag_drop, (helios_db * db, const char *name))
@@ -36,8 +34,6 @@ REFUSE(helios_txn_run, (helios_db * db, const helios_txn_options *options,
                         helios_status (*body)(void *arg, helios_txn *), void *arg, helios_seq *commit))
 REFUSE(helios_set_history_retention, (helios_db * db, uint64_t retention))
 REFUSE(helios_pin_list, (helios_db * db, helios_pin_info **list, size_t *n))
-REFUSE(helios_commits_new, (helios_db * db, const helios_commits_options *options, helios_commits **commits))
-REFUSE(helios_commits_status, (const helios_commits *commits))
 REFUSE(helios_branch_create,
        (helios_db * db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
 REFUSE(helios_branch_find, (helios_db * db, const char *name, helios_branch_id *id))
@@ -63,11 +59,6 @@ bool helios_history_next(helios_history *h, helios_version *version)
 }
 void helios_history_free(helios_history *h) {}
 void helios_txn_free(helios_txn *txn) {}
-bool helios_commits_next(helios_commits *commits, helios_commit_info *info)
-{
-    return false;
-}
-void helios_commits_free(helios_commits *commits) {}
 helios_commit_fate helios_commit_state(helios_db *db, helios_seq seq)
 {
     return HELIOS_COMMIT_UNKNOWN;

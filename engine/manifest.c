@@ -24,7 +24,14 @@ _Static_assert(EDIT_XXH3 + 8 == EDIT_HEADER, "and that by the body");
 _Static_assert(FILE_HEADER_SIZE % 8 == 0, "the first edit stands at a multiple of 8, as all do");
 
 /* Fields of a body. Zero is none. */
-enum { FIELD_SNAPSHOT = 1, FIELD_STATE = 2, FIELD_ADD = 3, FIELD_REMOVE = 4, FIELD_LOST = 5 };
+enum {
+    FIELD_SNAPSHOT = 1,
+    FIELD_STATE = 2,
+    FIELD_ADD = 3,
+    FIELD_REMOVE = 4,
+    FIELD_LOST = 5,
+    FIELD_TIMELINE = 6
+};
 
 enum { STATE_FIELDS = 13, PROPERTY_FIELDS = 17, ADD_FIELDS = 6 };
 _Static_assert(PROPERTY_FIELDS * sizeof(uint64_t) == sizeof(struct table_properties),
@@ -79,6 +86,8 @@ static void state_from_numbers(const uint64_t n[STATE_FIELDS], struct manifest_s
     s->clean = n[9] != 0;
     s->clean_end = n[10];
     s->user_bytes = n[11];
+    s->timeline_flushed = s->flushed; /* unless the edit says more: there was no timeline once */
+    s->clock = 0;
 }
 
 static void properties_to_numbers(const struct table_properties *p, uint64_t n[PROPERTY_FIELDS])
@@ -126,11 +135,14 @@ static helios_status put_numbers(helios_buf *body, unsigned char tag, const uint
 
 static helios_status put_state(helios_buf *body, const struct manifest_state *state)
 {
+    const uint64_t timeline[2] = {state->timeline_flushed, state->clock};
     uint64_t numbers[STATE_FIELDS];
     helios_status status;
 
     state_to_numbers(state, numbers);
     status = put_numbers(body, FIELD_STATE, numbers, STATE_FIELDS);
+    if (status == HELIOS_OK)
+        status = put_numbers(body, FIELD_TIMELINE, timeline, 2);
     for (uint32_t i = 0; i < state->lost_count && status == HELIOS_OK; i++) {
         const uint64_t range[2] = {state->lost[i].first, state->lost[i].last};
 
@@ -458,7 +470,8 @@ static size_t field_numbers(unsigned char tag)
     case FIELD_STATE: return STATE_FIELDS;
     case FIELD_ADD: return ADD_FIELDS;
     case FIELD_REMOVE:
-    case FIELD_LOST: return 2;
+    case FIELD_LOST:
+    case FIELD_TIMELINE: return 2;
     default: return 0;
     }
 }
@@ -479,7 +492,7 @@ static bool read_field(struct reader *r, struct field *field)
 
     memset(field, 0, sizeof(*field));
     field->tag = read_u8(r);
-    if (r->bad || field->tag < FIELD_SNAPSHOT || field->tag > FIELD_LOST)
+    if (r->bad || field->tag < FIELD_SNAPSHOT || field->tag > FIELD_TIMELINE)
         return false;
     if (field->tag == FIELD_SNAPSHOT)
         return true;
@@ -567,6 +580,10 @@ static helios_status load_field(struct loading *l, const struct field *field)
         return HELIOS_OK;
     case FIELD_ADD: return loading_add(l, field);
     case FIELD_REMOVE: return loading_remove(l, field);
+    case FIELD_TIMELINE:
+        state->timeline_flushed = field->numbers[0];
+        state->clock = field->numbers[1];
+        return HELIOS_OK;
     default:
         if (state->lost_count == LOST_RANGES_MAX)
             return fail_corrupt("%s: edit at %" PRIu64 ": too many lost ranges", l->name, l->at);
@@ -840,6 +857,9 @@ static void describe(const struct field *f, char *text, size_t size)
         break;
     case FIELD_REMOVE:
         snprintf(text, size, "  remove level=%" PRIu64 " table=%" PRIu64, f->numbers[0], f->numbers[1]);
+        break;
+    case FIELD_TIMELINE:
+        snprintf(text, size, "  timeline flushed=%" PRIu64 " clock=%" PRIu64, f->numbers[0], f->numbers[1]);
         break;
     default: snprintf(text, size, "  lost numbers %" PRIu64 "..%" PRIu64, f->numbers[0], f->numbers[1]);
     }

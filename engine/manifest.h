@@ -31,7 +31,9 @@ struct manifest_state {
     helios_seq last;        /* last commit when the edit was made, for the retention across opens */
     bool clean;             /* closed cleanly; gone with the next edit */
     wal_pos clean_end;
-    uint64_t user_bytes; /* written by users since creation, for write amplification */
+    uint64_t user_bytes;         /* written by users since creation, for write amplification */
+    helios_seq timeline_flushed; /* commits at or below have their timeline entries in tables, or had them */
+    uint64_t clock;              /* no later commit has an earlier time */
     uint32_t lost_count;
     struct lost_range lost[LOST_RANGES_MAX]; /* oldest first */
 };

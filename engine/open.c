@@ -13,6 +13,7 @@ enum {
     SEGMENT_MIN = 64 << 10,
     SEGMENT_MAX = 16 << 20,
     ASYNC_INTERVAL = 1000000, /* us */
+    CLOCK_AHEAD = 60000000,   /* us */
     RECYCLE_MAX = 8,
 };
 
@@ -438,8 +439,7 @@ static void continue_numbers(struct helios_db *db)
         last = db->version->seq_max;
     if (state->clean && state->last > last)
         last = state->last;
-    atomic_store(&db->visible, last);
-    atomic_store(&db->latest, last);
+    atomic_store(&db->visible, last); /* maybe of no commit: the latest one is known since the replay */
     if (db->next <= last)
         db->next = last + 1;
     if (!state->clean && state->ceiling >= db->next) {
@@ -468,8 +468,8 @@ static int compare_samples(const void *a, const void *b)
  * because of them, and the last commit that is left takes their place. */
 static helios_status load_retention(struct helios_db *db)
 {
-    helios_seq visible = atomic_load(&db->visible);
-    helios_seq horizon = db->manifest_state.horizon < visible ? db->manifest_state.horizon : visible;
+    helios_seq visible = atomic_load(&db->visible), latest = atomic_load(&db->latest);
+    helios_seq horizon = db->manifest_state.horizon < latest ? db->manifest_state.horizon : latest;
     size_t count = 0, room = db->version->file_count + 1;
     struct horizon_sample *samples = mem_array(room, sizeof(*samples));
     bool ahead;
@@ -518,9 +518,8 @@ static void move_log_segments(struct helios_db *db)
 
     for (size_t i = 0; i < view->closed_count; i++)
         view->closed[i]->log_segment = wal_segment_moved(db->wal, view->closed[i]->log_segment);
-    db->active->log_segment = memtable_empty(db->active->memtable)
-                                  ? wal_segment_now(db->wal)
-                                  : wal_segment_moved(db->wal, db->active->log_segment);
+    db->active->log_segment = mem_slot_empty(db->active) ? wal_segment_now(db->wal)
+                                                         : wal_segment_moved(db->wal, db->active->log_segment);
 }
 
 static helios_status replay_and_start_log(struct helios_db *db)
@@ -556,6 +555,27 @@ static helios_status replay_and_start_log(struct helios_db *db)
     return status;
 }
 
+/* Times never decrease, also across opens: the replay raises it further. */
+static void restore_clock(struct helios_db *db)
+{
+    db->last_time = db->manifest_state.clock;
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < db->version->levels[l].count; i++)
+            if (db->version->levels[l].files[i]->properties.time_max > db->last_time)
+                db->last_time = db->version->levels[l].files[i]->properties.time_max;
+}
+
+static void tell_clock(struct helios_db *db)
+{
+    uint64_t now = io_time(db->fs);
+
+    if (db->last_time > now && db->last_time - now > CLOCK_AHEAD)
+        event_log_say(db->events,
+                      "the clock of an earlier run was %" PRIu64
+                      " s ahead of this one's: commits get its last time until then",
+                      (db->last_time - now) / 1000000);
+}
+
 static helios_status bring_back(struct helios_db *db)
 {
     struct identity identity;
@@ -578,7 +598,9 @@ static helios_status bring_back(struct helios_db *db)
     db->next = db->manifest_state.flushed + 1;
     db->ceiling = db->manifest_state.ceiling;
     atomic_store(&db->visible, db->manifest_state.flushed);
-    atomic_store(&db->latest, db->manifest_state.flushed);
+    atomic_store(&db->latest, db->manifest_state.timeline_flushed);
+    db->timeline_flushed = db->manifest_state.timeline_flushed;
+    restore_clock(db);
     atomic_store(&db->user_bytes, db->manifest_state.user_bytes);
     atomic_store(&db->horizon, db->manifest_state.horizon); /* what edits repeat until the replay is over */
     status = skip_used_numbers(db);
@@ -615,6 +637,8 @@ static helios_status open_found(struct helios_db *db)
         status = replay_and_start_log(db);
     if (status == HELIOS_OK)
         status = load_retention(db);
+    if (status == HELIOS_OK)
+        tell_clock(db);
     return status == HELIOS_OK ? start(db) : status;
 }
 

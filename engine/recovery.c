@@ -10,6 +10,9 @@ struct replay {
     struct helios_batch *batch; /* reduces a record's operations as its commit did */
     struct memtable_hint hint;
     helios_buf key;
+    helios_seq flushed,
+        timeline_flushed; /* of the manifest; flushes beside the replay only add what it has passed */
+    uint64_t time;        /* of the last commit */
 };
 
 static helios_status damaged(const struct replay *r, const struct wal_record *record, const char *what)
@@ -28,9 +31,11 @@ static helios_status make_room(struct replay *r, const struct wal_record *record
     return memtable_switch(r->db, NULL);
 }
 
-/* The record is the first in the active memtable: the log is needed from here on. */
-static void begin_memtable(struct helios_db *db, const struct wal_record *record)
+/* The record is the first of the active slot: the log is needed from here on. */
+static void begin_slot(struct helios_db *db, const struct wal_record *record)
 {
+    if (!mem_slot_empty(db->active))
+        return;
     mutex_lock(&db->state_mu); /* a flush may look at it to find the floor */
     db->active->log_segment = wal_pos_segment(record->at);
     mutex_unlock(&db->state_mu);
@@ -110,7 +115,6 @@ static helios_status replay_batch(struct replay *r, const struct wal_record *rec
 
 static helios_status replay_commit(struct replay *r, const struct wal_record *record)
 {
-    struct mem_slot *slot;
     helios_seq seq = record->first + record->op_count - 1;
     uint64_t needed = record->body.size + (uint64_t)record->op_count * 128;
     helios_status status = HELIOS_OK;
@@ -128,14 +132,8 @@ static helios_status replay_commit(struct replay *r, const struct wal_record *re
     r->db->memtable_least = 0;
     if (status != HELIOS_OK)
         return status;
-    slot = r->db->active;
-    if (memtable_empty(slot->memtable))
-        begin_memtable(r->db, record);
-    status = record->op_count == 1 ? replay_single(r, record, seq) : replay_batch(r, record, seq);
-    if (atomic_load(&slot->time_min) == UINT64_MAX)
-        atomic_store(&slot->time_min, record->time);
-    atomic_store(&slot->time_max, record->time);
-    return status;
+    begin_slot(r->db, record);
+    return record->op_count == 1 ? replay_single(r, record, seq) : replay_batch(r, record, seq);
 }
 
 /* ---- ingested tables ---- */
@@ -224,24 +222,88 @@ static helios_status replay_ingest(struct replay *r, const struct wal_record *re
     return status;
 }
 
+/* ---- when it was made ---- */
+
+/* As its commit counted them: of all operations, whatever they came to. */
+static helios_status count_commit(const struct replay *r, const struct wal_record *record, uint64_t *bytes)
+{
+    struct reader reader = reader_make(record->body.data, record->body.size);
+    struct op op;
+
+    for (uint32_t i = 0; i < record->op_count; i++) {
+        if (!op_read(&reader, record->branch == WAL_BRANCH_MANY, &op))
+            return damaged(r, record, "its operations cannot be read");
+        *bytes += op.key.size + op.value.size;
+    }
+    return HELIOS_OK;
+}
+
+/* The number stands behind the tables; records of a time without it end there, and the tables tell about how many. */
+static helios_status count_ingest(const struct replay *r, const struct wal_record *record, uint64_t *bytes)
+{
+    struct reader reader = reader_make(record->body.data, record->body.size);
+    uint64_t count = read_varint(&reader);
+    struct file_record file;
+
+    for (uint64_t i = 0; i < count; i++) {
+        if (!file_record_read(&reader, &file))
+            return damaged(r, record, "its tables cannot be read");
+        *bytes += file.properties.key_bytes + file.properties.value_bytes;
+    }
+    if (reader_left(&reader))
+        *bytes = read_varint(&reader);
+    return reader_done(&reader) ? HELIOS_OK : damaged(r, record, "it has more bytes than tables");
+}
+
+/* Into the stretch beside the memtable that has its operations, or the one after its tables. Times stand in order
+ * in every log that we wrote. */
+static helios_status replay_time(struct replay *r, const struct wal_record *record)
+{
+    struct helios_db *db = r->db;
+    struct timeline_entry entry = {
+        .time = record->time > r->time ? record->time : r->time,
+        .last = record->first + record->op_count - 1,
+        .count = record->op_count,
+    };
+    uint64_t bytes = 0;
+    helios_status status;
+
+    if (record->first <= r->timeline_flushed)
+        return damaged(r, record, "its numbers are in part those of an earlier commit");
+    status = record->type == WAL_COMMIT ? count_commit(r, record, &bytes) : count_ingest(r, record, &bytes);
+
+    if (status == HELIOS_OK)
+        status = stretch_prepare(&db->active->stretch);
+    if (status != HELIOS_OK)
+        return status;
+    entry.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+    begin_slot(db, record);
+    stretch_append(&db->active->stretch, &entry);
+    r->time = entry.time;
+    return HELIOS_OK;
+}
+
 static helios_status replay_record(void *arg, const struct wal_record *record)
 {
     struct replay *r = arg;
     struct helios_db *db = r->db;
     helios_seq last = record->first + record->op_count - 1;
+    bool is_commit = record->type == WAL_COMMIT || record->type == WAL_INGEST;
     helios_status status = HELIOS_OK;
 
     if (record->first == 0 || last > SEQ_MAX || record->op_count == 0)
         return damaged(r, record, "impossible numbers");
     if (record->flags != 0)
         return damaged(r, record, "flags that this version does not know");
-    if (last > db->manifest_state.flushed) {
+    if (last > r->flushed) {
         /* Before the operations: a switch in between must not count them to the memtable before. */
         if (record->type == WAL_COMMIT)
             status = replay_commit(r, record);
         else if (record->type == WAL_INGEST)
             status = replay_ingest(r, record);
     }
+    if (status == HELIOS_OK && is_commit && last > r->timeline_flushed)
+        status = replay_time(r, record);
     if (status != HELIOS_OK)
         return status;
     mutex_lock(&db->commit_mu); /* a flush beside the replay looks at it */
@@ -252,13 +314,21 @@ static helios_status replay_record(void *arg, const struct wal_record *record)
     mutex_unlock(&db->commit_mu);
     if (last > atomic_load(&db->visible))
         atomic_store(&db->visible, last);
+    if (is_commit && last > atomic_load(&db->latest))
+        atomic_store(&db->latest, last);
     return HELIOS_OK;
 }
 
 helios_status recover_log(struct helios_db *db, const struct wal_options *options,
                           struct wal_recovery *recovery)
 {
-    struct replay r = {.db = db, .directory = options->directory, .batch = helios_batch_new()};
+    struct replay r = {
+        .db = db,
+        .directory = options->directory,
+        .batch = helios_batch_new(),
+        .flushed = db->manifest_state.flushed,
+        .timeline_flushed = db->manifest_state.timeline_flushed,
+    };
     helios_status status;
 
     if (!r.batch)

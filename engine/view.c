@@ -68,6 +68,7 @@ void view_fill(struct view *view, struct mem_slot *active, struct mem_slot *cons
 void view_install_locked(struct helios_db *db, struct view *view)
 {
     view->generation = atomic_load_explicit(&db->generation, memory_order_relaxed) + 1;
+    view->timeline_flushed = db->timeline_flushed;
     atomic_store_explicit(&db->view, view, memory_order_seq_cst);
     atomic_store_explicit(&db->generation, view->generation, memory_order_release);
 }
@@ -100,7 +101,6 @@ helios_status mem_slot_new(struct helios_db *db, helios_slice shared, struct mem
         return status;
     }
     atomic_init(&slot->refs, 1);
-    atomic_init(&slot->time_min, UINT64_MAX);
     stretch_init(&slot->stretch);
     *out = slot;
     return HELIOS_OK;

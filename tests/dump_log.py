@@ -94,6 +94,7 @@ class Manifest:
                 told.append("snapshot")
             elif tag == 2:
                 self.state, self.lost = dict(zip(STATE_NAMES, numbers(reader, 13))), []
+                self.state.update(timeline_flushed=self.state["flushed"], clock=0)
                 told.append(f"state {self.state}")
             elif tag == 3:
                 file = File()
@@ -111,6 +112,9 @@ class Manifest:
             elif tag == 5:
                 self.lost.append(tuple(numbers(reader, 2)))
                 told.append(f"lost numbers {self.lost[-1]}")
+            elif tag == 6:
+                self.state["timeline_flushed"], self.state["clock"] = numbers(reader, 2)
+                told.append(f"timeline flushed up to {self.state['timeline_flushed']}, clock {self.state['clock']}")
             else:
                 raise Damaged(f"field {tag}")
         return told
@@ -166,8 +170,16 @@ class Record:
             file.number, file.size, exclusive = reader.varint(), reader.varint(), reader.varint()
             file.exclusive = exclusive == 1
             files.append(file.bounds_and_properties(reader))
+        self.user_bytes = None if reader.done() else reader.varint()
         check(files and reader.done(), "record at %d: its tables", self.at)
         return files
+
+    def bytes_of_users(self):
+        if self.kind == INGEST:
+            self.tables()
+            return self.user_bytes
+        layers = {RANGE_DELETE: 10, VALUE: 5, TOMBSTONE: 5}
+        return sum(len(key) + len(value) - layers[kind] for kind, key, value in self.operations())
 
 
 class Segment:
@@ -261,6 +273,23 @@ def check_end(segment, at, behind, above):
                   "%s, and the record at %d of segment %d knows that it was synced", where, offset, later.number)
 
 
+# ---- timeline ----
+
+def unpack_run(value, time, last):
+    reader, commits = Reader(value), {}
+    check(reader.number(1) == 1, "a timeline run of another version")
+    count, seq, at = reader.varint(), reader.varint(), 0
+    check(1 <= count <= 256, "a timeline run of %d commits", count)
+    for _ in range(count):
+        at += reader.varint()
+        step, gap, size = reader.varint(), reader.varint(), reader.varint()
+        seq += step
+        check(gap < step, "commit %d of the timeline has no number", seq)
+        commits[seq] = (at, step - gap, size)
+    check(reader.done() and (at, seq) == (time, last), "a timeline run that does not end at %d", last)
+    return commits
+
+
 # ---- a database ----
 
 class Database:
@@ -290,6 +319,26 @@ class Database:
                 for file in record.tables():
                     if file.number not in known:
                         self.add_table(directory, file, record.last)
+
+    def timeline(self):
+        """{commit: (time, operations, bytes)}, of tables and log."""
+        commits = {}
+        system = b"\0\0\0\0\xff"
+        for key, versions in self.versions.items():
+            if key[:6] == system + b"t":
+                time, last = struct.unpack(">QQ", key[6:])
+                check(list(versions) == [last], "a timeline entry of %d with other versions", last)
+                commits.update(unpack_run(versions[last], time, last))
+            elif key[:6] == system + b"s":
+                last, = struct.unpack(">Q", key[6:])
+                time, = struct.unpack(">Q", versions[last])
+                check(system + b"t" + struct.pack(">QQ", time, last) in self.versions or last < self.manifest.state["horizon"],
+                      "the timeline's entry by number of %d has none by time", last)
+        for record in self.records:
+            if record.kind in (COMMIT, INGEST) and record.last > self.manifest.state["timeline_flushed"]:
+                check(record.last not in commits, "commit %d is twice in the timeline", record.last)
+                commits[record.last] = (record.time, record.count, record.bytes_of_users())
+        return dict(sorted(commits.items()))
 
     def add_version(self, key, seq, kind, value):
         self.versions.setdefault(key, {})[seq] = None if kind == TOMBSTONE else value

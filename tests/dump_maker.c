@@ -2,6 +2,7 @@
  * knows, for test_dump.py: versions, deletes, range deletes, large values, large commits, flushes and
  * compactions, a log that is not all in tables. END: "close", "unlogged" (some commits are, then close), "kill" (the
  * process ends without a close). Prints what the API shows at some points:
+ *   commit <seq> <time> <operations> <bytes>
  *   point <seq>
  *   <key in hex> <size of the value> <hash of the value in hex> */
 #undef NDEBUG
@@ -133,6 +134,19 @@ static void print_point(helios_db *db, helios_seq at)
     helios_iter_free(iter);
 }
 
+static void print_commits(helios_db *db)
+{
+    helios_commits *commits;
+    helios_commit_info info;
+
+    assert(helios_commits_new(db, NULL, &commits) == HELIOS_OK);
+    while (helios_commits_next(commits, &info))
+        printf("commit %llu %llu %llu %llu\n", (unsigned long long)info.seq, (unsigned long long)info.time,
+               (unsigned long long)info.operations, (unsigned long long)info.bytes);
+    assert(helios_commits_status(commits) == HELIOS_OK);
+    helios_commits_free(commits);
+}
+
 int main(int argc, char **argv)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
@@ -159,6 +173,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < point_count; i++)
         print_point(db, points[i]);
+    print_commits(db);
     helios_batch_free(batch);
     if (strcmp(argv[5], "kill") == 0) {
         fflush(stdout);

@@ -35,16 +35,18 @@ CASES = [
 
 
 def told_by_api(maker, path, case):
-    """{point: {user key: (size, hash)}}"""
+    """{point: {user key: (size, hash)}}, {commit: (time, operations, bytes)}"""
     command = [maker, path] + [str(value) for value in case[1:]]
-    points, shown = {}, None
+    points, shown, commits = {}, None, {}
     for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
         fields = line.split(" ")
         if fields[0] == "point":
             shown = points.setdefault(int(fields[1]), {})
+        elif fields[0] == "commit":
+            commits[int(fields[1])] = tuple(int(field) for field in fields[2:])
         else:
             shown[bytes.fromhex(fields[0])] = (int(fields[1]), int(fields[2], 16))
-    return points
+    return points, commits
 
 
 def compare(db, points):
@@ -110,11 +112,15 @@ def damage_manifest(path, db, rng):
 
 def run(maker, case, path):
     rng = random.Random(1)
-    points = told_by_api(maker, path, case)
+    points, commits = told_by_api(maker, path, case)
     db = dump_log.Database(path)
     clean = case[4] != "kill"
     assert db.manifest.state["clean"] == clean and (db.segments[-1].sealed_end is not None) == clean
     compared = compare(db, points)
+    first = min(commits)
+    timeline = {seq: commit for seq, commit in db.timeline().items() if seq >= first}
+    assert timeline == commits, f"{len(timeline)} commits read, {len(commits)} told"
+    assert len(commits) > 2000 or not case[3]
     assert compared == len(points) if case[3] else compared >= 1
     rates = [rate for _, table in db.tables for rate in [look_up(table)] if rate is not None]
     assert bool(rates) == (case[2] != "0") and all(rate < 0.15 for rate in rates)
