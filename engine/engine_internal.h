@@ -4,7 +4,8 @@
  * runs read.c -> memtable/, then sstable/; background.c turns memtables into tables and merges them;
  * manifest.c makes each change of the tree durable; open.c and recovery.c bring it all back.
  *
- * Lock order: manifest_mu, state_mu, commit_mu; the last is held for a few dozen instructions. Readers take none. */
+ * Lock order: manifest_mu, state_mu, commit_mu; the last is held for a few dozen instructions. Readers take none.
+ * Those of tags.h stand above and below them. */
 #ifndef HELIOS_ENGINE_INTERNAL_H
 #define HELIOS_ENGINE_INTERNAL_H
 #include "base/buf.h"
@@ -20,6 +21,7 @@
 #include "engine/batch.h"
 #include "engine/event_log.h"
 #include "engine/manifest.h"
+#include "engine/tags.h"
 #include "engine/version.h"
 #include "memtable/memtable.h"
 #include "mvcc/horizon.h"
@@ -79,7 +81,7 @@ struct ring_slot {
 
 struct helios_db {
     /* Constant after open. */
-    helios_options options;
+    helios_options options; /* but history_retention: guarded by state_mu */
     char *path, *wal_directory, *sst_directory;
     struct io_fs *fs;
     bool owns_fs; /* an in-memory database brings its own */
@@ -93,6 +95,7 @@ struct helios_db {
     struct cache *cache;
     struct pins *pins;   /* points */
     struct pins *floors; /* from a point on: transactions, histories */
+    struct tags tags;    /* its own locks */
     struct pool *pool;
     struct wal *wal; /* NULL when read-only */
 
@@ -190,6 +193,8 @@ helios_status commit_write(struct helios_db *, helios_branch_id branch, helios_d
 /* The same through tables instead of the memtable. */
 helios_status ingest_write(struct helios_db *, helios_branch_id branch, helios_durability, struct write_set *,
                            helios_seq *commit) CHECKED;
+/* One operation on an entry of the system space, a commit of its own that is durable when it returns. */
+helios_status write_system(struct helios_db *, enum key_kind, helios_slice key, helios_slice value) CHECKED;
 struct op write_set_at(const struct write_set *, size_t index);
 bool write_set_superseded(const struct write_set *, size_t index);
 
@@ -278,6 +283,8 @@ struct job_rules {
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
 void job_rules_release(struct job_rules *);
 helios_seq horizon_move(struct helios_db *); /* takes state_mu */
+helios_seq horizon_of_jobs_locked(
+    struct helios_db *); /* as it would be for a job that starts now; under state_mu */
 /* Whose a pin of this thread is that is taken now. */
 struct pin_owner pin_owner_now(struct helios_db *, helios_pin_kind);
 /* A floor: every state from its point on stays readable by its holder until pins_release(db->floors, pin). At the

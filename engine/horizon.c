@@ -12,6 +12,15 @@ static helios_seq oldest_floor(struct helios_db *db)
     return pins_oldest(db->floors);
 }
 
+helios_seq horizon_of_jobs_locked(struct helios_db *db)
+{
+    helios_seq point = atomic_load(&db->horizon), floor = oldest_floor(db);
+
+    if (db->options.history_retention == 0)
+        point = atomic_load(&db->latest);
+    return point < floor ? point : floor;
+}
+
 helios_seq horizon_move(struct helios_db *db)
 {
     helios_seq point, now, floor;
@@ -28,6 +37,20 @@ helios_seq horizon_move(struct helios_db *db)
     }
     mutex_unlock(&db->state_mu);
     return now;
+}
+
+helios_status helios_set_history_retention(helios_db *db, uint64_t retention)
+{
+    if (!db)
+        return fail(HELIOS_INVALID, "no database was given");
+    if (db->options.read_only)
+        return fail(HELIOS_READ_ONLY, "%s: opened read-only", db->path);
+    mutex_lock(&db->state_mu);
+    db->options.history_retention = retention;
+    horizon_set_retention(&db->retention, retention);
+    condition_broadcast(&db->state_changed); /* the janitor moves the horizon */
+    mutex_unlock(&db->state_mu);
+    return HELIOS_OK;
 }
 
 struct pin_owner pin_owner_now(struct helios_db *db, helios_pin_kind kind)
@@ -82,6 +105,8 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     rules->rules.horizon = horizon < floor ? horizon : floor;
     pins_freeze(db->pins);
     status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
+    if (status == HELIOS_OK)
+        status = tags_add_points(&db->tags, rules->rules.horizon, &rules->pins, &count);
     pins_thaw(db->pins);
     if (status != HELIOS_OK)
         return status;

@@ -13,10 +13,6 @@ static helios_status not_yet(const char *what)
         return not_yet(#name);                                                                                 \
     }
 
-REFUSE(helios_tag_create, (helios_db * db, const char *name, helios_branch_id branch, helios_seq at))
-REFUSE(helios_tag_get, (helios_db * db, const char *name, helios_branch_id *branch, helios_seq *seq))
-REFUSE(helios_tag_drop, (helios_db * db, const char *name))
-REFUSE(helios_tag_list, (helios_db * db, helios_tag_info **list, size_t *n))
 REFUSE(helios_history_new,
        (helios_db * db, const helios_read_options *options, helios_slice key, helios_history **h))
 REFUSE(helios_history_status, (const helios_history *h))
@@ -32,8 +28,6 @@ REFUSE(helios_txn_commit, (helios_txn * txn, helios_seq *commit))
 REFUSE(helios_txn_rollback, (helios_txn * txn))
 REFUSE(helios_txn_run, (helios_db * db, const helios_txn_options *options,
                         helios_status (*body)(void *arg, helios_txn *), void *arg, helios_seq *commit))
-REFUSE(helios_set_history_retention, (helios_db * db, uint64_t retention))
-REFUSE(helios_pin_list, (helios_db * db, helios_pin_info **list, size_t *n))
 REFUSE(helios_branch_create,
        (helios_db * db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
 REFUSE(helios_branch_find, (helios_db * db, const char *name, helios_branch_id *id))

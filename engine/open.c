@@ -113,6 +113,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->manifest_mu);
     mutex_init(&db->home.open_mu);
     condition_init(&db->state_changed);
+    tags_init(&db->tags);
     pace_bucket_init(&db->write_pace, 0, 100000);
     pace_bucket_init(&db->background_pace, options->write_rate_limit, 100000);
     db->path = mem_text(path);
@@ -155,6 +156,7 @@ static void db_free(struct helios_db *db)
     memtable_pool_release();
     pins_free(db->pins);
     pins_free(db->floors);
+    tags_release(&db->tags);
     cache_free(db->cache);
     io_unlock(db->lock);
     mutex_release(&db->home.open_mu);
@@ -639,6 +641,8 @@ static helios_status open_found(struct helios_db *db)
         status = load_retention(db);
     if (status == HELIOS_OK)
         tell_clock(db);
+    if (status == HELIOS_OK)
+        status = tags_load(db);
     return status == HELIOS_OK ? start(db) : status;
 }
 

@@ -50,10 +50,24 @@ helios_status read_point_of(struct helios_db *db, const helios_read_options *opt
     return HELIOS_OK;
 }
 
+/* A branch, of which a durable name may pin a point. */
+struct named_branch {
+    struct tags *tags;
+    helios_branch_id branch;
+};
+
+static bool is_named(void *arg, helios_seq seq)
+{
+    const struct named_branch *named = arg;
+
+    return tags_hold(named->tags, named->branch, seq);
+}
+
 helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, helios_pin_kind kind,
                              pin_id *pin, helios_seq *seq)
 {
     const struct pin_owner owner = pin_owner_now(db, kind);
+    struct named_branch named = {&db->tags, options->branch};
     struct read_point point;
     helios_status status = read_point_of(db, options, &point);
 
@@ -68,7 +82,8 @@ helios_status read_point_pin(struct helios_db *db, const helios_read_options *op
     if (options->snapshot)
         return options->snapshot->pin ? pins_acquire_same(db->pins, &owner, options->snapshot->pin, pin)
                                       : HELIOS_OK;
-    status = pins_acquire_at(db->pins, &owner, point.seq, &db->horizon, NULL, NULL, pin);
+    status = pins_acquire_at(db->pins, &owner, point.seq, &db->horizon,
+                             kind == HELIOS_PIN_SNAPSHOT ? NULL : is_named, &named, pin);
     return status == HELIOS_HISTORY_GONE ? fail_history_gone(db, point.seq) : status;
 }
 

@@ -20,7 +20,8 @@ struct read_point {
 };
 /* Resolves at and snapshot. A point above the visible number is HELIOS_INVALID. */
 helios_status read_point_of(struct helios_db *, const helios_read_options *, struct read_point *) CHECKED;
-/* A pin for it that lasts: iterators, snapshots. *seq gets the number. HELIOS_HISTORY_GONE. */
+/* A pin for it that lasts: iterators, snapshots. *seq gets the number. HELIOS_HISTORY_GONE. A snapshot is of all
+ * branches, so that a tag, which pins its own, is no ground for it. */
 helios_status read_point_pin(struct helios_db *, const helios_read_options *, helios_pin_kind, pin_id *,
                              helios_seq *seq) CHECKED;
 helios_status fail_history_gone(struct helios_db *, helios_seq seq);

@@ -24,26 +24,38 @@ static helios_status write_options(struct helios_db *db, const helios_write_opti
     return db_writable(db);
 }
 
+static helios_status commit_one(struct helios_db *db, helios_branch_id branch, helios_durability durability,
+                                const struct op *op)
+{
+    unsigned char header[OP_HEADER_MAX];
+    struct write_set set = {.count = 1, .range_deletes = op->kind == KIND_RANGE_DELETE};
+    size_t header_size = op_header(header, op->kind, op->space, op->key, op->value);
+
+    set.one = *op;
+    set.pieces[0] = slice_make(header, header_size);
+    set.pieces[1] = op->key;
+    set.pieces[2] = op->value;
+    set.piece_count = 3;
+    set.body_size = header_size + op->key.size + op->value.size;
+    set.user_bytes = op->key.size + op->value.size;
+    return commit_write(db, branch, durability, &set, NULL);
+}
+
 static helios_status write_one(struct helios_db *db, const helios_write_options *given, enum key_kind kind,
                                helios_slice key, helios_slice value)
 {
-    unsigned char header[OP_HEADER_MAX];
+    const struct op op = {.kind = kind, .space = SPACE_USER, .key = key, .value = value};
     helios_write_options options;
-    struct write_set set = {.count = 1, .range_deletes = kind == KIND_RANGE_DELETE};
-    size_t header_size;
     helios_status status = write_options(db, given, &options);
 
-    if (status != HELIOS_OK)
-        return status;
-    header_size = op_header(header, kind, SPACE_USER, key, value);
-    set.one = (struct op){.kind = kind, .space = SPACE_USER, .key = key, .value = value};
-    set.pieces[0] = slice_make(header, header_size);
-    set.pieces[1] = key;
-    set.pieces[2] = value;
-    set.piece_count = 3;
-    set.body_size = header_size + key.size + value.size;
-    set.user_bytes = key.size + value.size;
-    return commit_write(db, options.branch, options.durability, &set, NULL);
+    return status == HELIOS_OK ? commit_one(db, options.branch, options.durability, &op) : status;
+}
+
+helios_status write_system(struct helios_db *db, enum key_kind kind, helios_slice key, helios_slice value)
+{
+    const struct op op = {.kind = kind, .space = SPACE_SYSTEM, .key = key, .value = value};
+
+    return commit_one(db, 0, HELIOS_DURABILITY_SYNC, &op);
 }
 
 helios_status helios_put(helios_db *db, const helios_write_options *options, helios_slice key,

@@ -31,10 +31,20 @@ static int64_t as_time(uint64_t time)
     return time > (uint64_t)TIME_MAX ? TIME_MAX : (int64_t)time;
 }
 
-static int64_t interval(const struct horizon *h)
+void horizon_set_retention(struct horizon *h, uint64_t retention)
 {
-    int64_t each = as_time(h->retention / SAMPLES_PER_RETENTION);
+    h->retention = retention;
+}
 
+/* Between samples. With all of history kept they are for a retention that may be set later, of whatever length. */
+static int64_t interval(const struct horizon *h, int64_t now)
+{
+    uint64_t reach = h->retention;
+    int64_t each;
+
+    if (reach == HELIOS_FOREVER)
+        reach = h->count && now > sample_of(h, 0)->time ? (uint64_t)now - (uint64_t)sample_of(h, 0)->time : 0;
+    each = as_time(reach / SAMPLES_PER_RETENTION);
     return each > 0 ? each : 1;
 }
 
@@ -63,12 +73,14 @@ static bool sample_is_due(const struct horizon *h, int64_t now, helios_seq visib
     if (h->count == 0)
         return visible > h->point;
     last = sample_of(h, h->count - 1);
-    return visible > last->seq && now >= last->time && now - last->time >= interval(h);
+    return visible > last->seq && now >= last->time && now - last->time >= interval(h, now);
 }
 
 /* Is a sample of this time as old as the retention? */
 static bool is_old(const struct horizon *h, int64_t time, int64_t now)
 {
+    if (h->retention == HELIOS_FOREVER)
+        return false;
     return now >= time && (uint64_t)now - (uint64_t)time >= h->retention;
 }
 
@@ -76,8 +88,6 @@ helios_seq horizon_advance(struct horizon *h, uint64_t now_us, helios_seq visibl
 {
     int64_t now = as_time(now_us);
 
-    if (h->retention == HELIOS_FOREVER)
-        return h->point;
     if (h->retention == 0) {
         if (visible > h->point)
             h->point = visible;
@@ -109,7 +119,7 @@ uint64_t horizon_next(const struct horizon *h, uint64_t now_us, helios_seq visib
     if (h->count == 0)
         return visible > h->point ? 0 : UINT64_MAX;
     if (visible > sample_of(h, h->count - 1)->seq)
-        next = until(sample_of(h, h->count - 1)->time + interval(h), now);
+        next = until(sample_of(h, h->count - 1)->time + interval(h, now), now);
     if (sample_of(h, 0)->time <= now) {
         uint64_t age = (uint64_t)now - (uint64_t)sample_of(h, 0)->time;
         uint64_t left = age < h->retention ? h->retention - age : 0;

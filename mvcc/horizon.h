@@ -21,7 +21,9 @@ struct horizon {
 
 /* point: H at open. */
 void horizon_init(struct horizon *, uint64_t retention, helios_seq point);
-/* Takes a sample if one is due (every 1024th of the retention) and returns the retention point. To be
+/* From now on: a longer one brings nothing back, a shorter one moves the point at the next advance. */
+void horizon_set_retention(struct horizon *, uint64_t retention);
+/* Takes a sample if one is due (every 1024th of the retention; without end: of the time there are samples of) and returns the retention point. To be
  * called now and then, also when nothing is written; with retention 0 it returns `visible`: call it when a
  * job is about to collect. */
 helios_seq horizon_advance(struct horizon *, uint64_t now, helios_seq visible);

@@ -421,7 +421,7 @@ static int compare_seqs(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static size_t sort_distinct(helios_seq *seqs, size_t count)
+size_t pins_sort(helios_seq *seqs, size_t count)
 {
     size_t distinct = 0;
 
@@ -443,7 +443,7 @@ helios_status pins_collect(struct pins *pins, helios_seq below, helios_seq **seq
         mem_free(c.seqs);
         return fail_no_memory(c.capacity * 2 * sizeof(*c.seqs));
     }
-    *count = sort_distinct(c.seqs, c.count);
+    *count = pins_sort(c.seqs, c.count);
     *seqs = c.seqs;
     return HELIOS_OK;
 }

@@ -52,6 +52,8 @@ void pins_thaw(struct pins *);
 /* The distinct points pinned below `below` (UINT64_MAX: all), ascending; mem_free()d by the caller; NULL
  * when there are none. */
 helios_status pins_collect(struct pins *, helios_seq below, helios_seq **seqs, size_t *count) CHECKED;
+/* Sorts points and drops repetitions: how many are left. */
+size_t pins_sort(helios_seq *seqs, size_t count);
 uint64_t pins_count(const struct pins *);
 struct pin_info {
     helios_seq seq;

@@ -9,6 +9,34 @@
 enum { STEPS = 20000 };
 #define SECOND UINT64_C(1000000)
 
+/* What arrived under one retention expires under the next; nothing comes back. */
+static void test_changes(void)
+{
+    struct horizon *h = mem_zalloc(sizeof(*h));
+    uint64_t now = SECOND;
+    helios_seq seq = 0;
+
+    horizon_init(h, HELIOS_FOREVER, 0);
+    for (; seq < 100000; now += SECOND)
+        assert(horizon_advance(h, now, ++seq) == 0);
+    assert(h->count <= HORIZON_SAMPLES);
+    horizon_set_retention(h, 10000 * SECOND);
+    assert(horizon_advance(h, now, seq) <= 90000);
+    assert(horizon_advance(h, now, seq) > 89800); /* samples lie about a thousandth of all that time apart */
+    horizon_set_retention(h, HELIOS_FOREVER);
+    assert(horizon_advance(h, now + 20000 * SECOND, seq) > 89800);
+    assert(horizon_advance(h, now + 20000 * SECOND, seq) <= 90000);
+    now += 20000 * SECOND;
+    horizon_set_retention(h, 50000 * SECOND);
+    assert(horizon_advance(h, now, seq) <= 90000);
+    horizon_set_retention(h, 0);
+    assert(horizon_advance(h, now, seq) == seq);
+    horizon_set_retention(h, 5 * SECOND);
+    assert(horizon_advance(h, now, seq + 1) == seq);
+    assert(horizon_advance(h, now + 5 * SECOND, seq + 2) == seq + 1);
+    mem_free(h);
+}
+
 static void test_modes(void)
 {
     struct horizon *h = mem_zalloc(sizeof(*h));
@@ -102,6 +130,7 @@ static void test_reopen(void)
 int main(void)
 {
     test_modes();
+    test_changes();
     for (uint64_t seed = 1; seed <= 5; seed++)
         test_against_exact(seed);
     test_reopen();

@@ -1,0 +1,107 @@
+/* pin_list.c - what holds history, as one list: pins and floors of this process, and tags. */
+#include "engine/engine_internal.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREAD_TEXT_BYTES = 20 }; /* "thread 4194303" */
+
+struct sources_of_pins {
+    struct pin_info *points, *floors;
+    helios_tag_info *tags;
+    size_t point_count, floor_count, tag_count;
+};
+
+/* The list under way: entries from the front, the owners' texts behind all of them. */
+struct pin_listing {
+    helios_pin_info *list;
+    size_t count;
+    char *text;
+};
+
+static void add_pins(struct pin_listing *l, const struct pin_info *pins, size_t count, bool from_on)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct pin_owner *owner = &pins[i].owner;
+
+        snprintf(l->text, THREAD_TEXT_BYTES, "thread %" PRIu32, owner->thread);
+        l->list[l->count++] = (helios_pin_info){
+            .kind = owner->kind,
+            .owner = l->text,
+            .at = pins[i].seq ? pins[i].seq : HELIOS_SEQ_NONE,
+            .since = owner->since,
+            .from_on = from_on,
+        };
+        l->text += THREAD_TEXT_BYTES;
+    }
+}
+
+static void add_tags(struct pin_listing *l, const helios_tag_info *tags, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(tags[i].name) + 1;
+
+        memcpy(l->text, tags[i].name, size);
+        l->list[l->count++] = (helios_pin_info){
+            .kind = HELIOS_PIN_TAG,
+            .owner = l->text,
+            .branch = tags[i].branch,
+            .at = tags[i].at,
+            .since = tags[i].time,
+        };
+        l->text += size;
+    }
+}
+
+/* By point, oldest first, "before the first commit" before all; then by age. */
+static int compare_pins(const void *a, const void *b)
+{
+    const helios_pin_info *x = a, *y = b;
+    helios_seq p = x->at == HELIOS_SEQ_NONE ? 0 : x->at, q = y->at == HELIOS_SEQ_NONE ? 0 : y->at;
+
+    if (p != q)
+        return p < q ? -1 : 1;
+    return x->since < y->since ? -1 : x->since > y->since;
+}
+
+static helios_status merge_sources(const struct sources_of_pins *s, helios_pin_info **out, size_t *n)
+{
+    size_t in_memory = s->point_count + s->floor_count, count = in_memory + s->tag_count;
+    size_t bytes = count * sizeof(helios_pin_info) + in_memory * THREAD_TEXT_BYTES + 1;
+    struct pin_listing l = {0};
+
+    for (size_t i = 0; i < s->tag_count; i++)
+        bytes += strlen(s->tags[i].name) + 1;
+    l.list = mem_zalloc(bytes);
+    if (!l.list)
+        return fail_no_memory(bytes);
+    l.text = (char *)(l.list + count);
+    add_pins(&l, s->points, s->point_count, false);
+    add_pins(&l, s->floors, s->floor_count, true);
+    add_tags(&l, s->tags, s->tag_count);
+    qsort(l.list, count, sizeof(*l.list), compare_pins);
+    *out = l.list;
+    *n = count;
+    return HELIOS_OK;
+}
+
+helios_status helios_pin_list(helios_db *db, helios_pin_info **list, size_t *n)
+{
+    struct sources_of_pins s = {0};
+    helios_status status;
+
+    if (!db || !list || !n)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the list" : "database");
+    status = pins_list(db->pins, &s.points, &s.point_count);
+    if (status == HELIOS_OK)
+        status = pins_list(db->floors, &s.floors, &s.floor_count);
+    if (status == HELIOS_OK)
+        status = helios_tag_list(db, &s.tags, &s.tag_count);
+    if (status == HELIOS_OK)
+        status = merge_sources(&s, list, n);
+    mem_free(s.points);
+    mem_free(s.floors);
+    mem_free(s.tags);
+    return status;
+}
