@@ -30,7 +30,9 @@ expect 2
 expect 2 nonsense
 expect 0 help get
 expect 2 help nonsense
-for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench shell; do
+for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench \
+    shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention; do
+    # shellcheck disable=SC2086
     expect 0 $command --help
     has out "heliosctl $command"
 done
@@ -222,6 +224,179 @@ python3 -c 'import json; [json.loads(line) for line in open("out")]' || fail "du
 expect 2 dump nonsense db/CURRENT
 expect 1 dump sst db/sst/99999999.sst
 expect 4 dump sst "$data/airports.csv"
+
+# ---- read points that need no look-up ----
+json_lines() { python3 -c 'import json,sys; [json.loads(line) for line in open("out")]' || { fail "not JSON: $*"; cat out; }; }
+expect 0 create past
+expect 0 put past k one
+expect 0 put past k two
+expect 0 put past k three
+expect 0 put past other x
+expect 0 get past k --at 1
+says out one
+expect 0 get past k other --at 4
+says out "$(printf 'k\tthree')"
+expect 1 get past k other --at 2
+says out "$(printf 'k\ttwo')"
+expect 0 get past k --at latest
+says out three
+expect 1 get past k --at start
+expect 1 get past k --at 0
+expect 0 count past --at start
+says out 0
+expect 0 count past --at 3
+says out 1
+expect 0 scan past --at 2
+says out "$(printf 'k\ttwo')"
+lines out 1
+expect 0 export past --at 2
+says out '{"key":"k","value":"two"}'
+expect 2 get past k --at 99
+has err 'above the last commit'
+for point in yesterday '10 parsecs ago' '10 minutes' 2026-02-30 '2026-11-21 25:00' '2026-11-21 10:00 CET' tag: ''; do
+    for command in 'get past k' 'scan past' 'count past' 'export past' 'history past k' 'tag create past t'; do
+        # shellcheck disable=SC2086
+        expect 2 $command --at "$point"
+        has err "--at \"$point\": "
+        has err 'next: a point is 4711'
+    done
+done
+expect 2 get past k --at 10m --json
+python3 -c 'import json; e = json.load(open("err"))["error"]; assert e["exit_code"] == 2 and "ago" in e["message"] and "4711" in e["advice"]' || fail "a bad point as JSON"
+expect 2 compact past --retention soon
+has err '"soon" is no span of time such as 7d'
+expect 2 tag
+has err 'heliosctl tag create'
+expect 0 tag --help
+expect 0 help tag drop
+has out 'heliosctl tag drop'
+expect 2 tag nonsense past
+
+# ---- times, log ----
+sleep 0.01
+between=$(date -u '+%F %T.%6N')
+sleep 0.01
+expect 0 put past k four
+expect 0 delete past k
+expect 1 get past k
+expect 0 get past k --at "$between"
+says out three
+expect 0 get past k --at "${between/ /T}Z"
+says out three
+expect 0 get past k --at "$(date -d "$between UTC" --rfc-3339=ns | head -c 26)+00:00"
+says out three
+expect 1 get past k --at '10 minutes ago'
+has err 'no key "k" in past at "10 minutes ago"'
+expect 0 count past --at 1970-01-01
+says out 0
+expect 0 count past --at '1 us ago'
+says out 1
+expect 0 put past long "$(head -c 3000 /dev/zero | tr '\0' v)"
+expect 0 log past
+lines out 8
+expect 0 log past --json
+json_lines log
+python3 - <<'END' || fail "log --json"
+import json
+commits = [json.loads(line) for line in open("out")]
+assert [c["seq"] for c in commits] == [7, 6, 5, 4, 3, 2, 1]
+assert all(c["operations"] == 1 for c in commits) and commits[6]["bytes"] == 4
+END
+expect 0 log past --limit 2 --oldest-first --json
+[ "$(grep -o '"seq":[0-9]*' out | tr '\n' ' ')" = '"seq":1 "seq":2 ' ] || { fail "log --oldest-first"; cat out; }
+expect 0 log past --from 2 --to 3 --json
+lines out 2
+expect 0 log past --from "$between" --json
+lines out 3
+expect 0 log past --to "$between" --json
+lines out 4
+expect 0 log past --from "10 minutes ago" --to now --json
+lines out 7
+expect 0 log past --from now --json
+lines out 1
+expect 0 log past --to start --json
+lines out 0
+expect 0 log past --from 3 --to 2 --json
+lines out 0
+expect 2 log past --from never
+has err '--from "never": '
+
+# ---- tags, pins ----
+expect 0 tag list past
+lines out 0
+expect 0 tag create past first --at 1
+has out first
+expect 0 tag create past now-or-so
+expect 0 tag create past three --at "$between" --json
+json_lines tag create
+expect 2 tag create past first
+has err 'there is a tag "first" already'
+expect 0 get past k --at tag:first
+says out one
+expect 0 scan past --prefix k --at tag:three
+says out "$(printf 'k\tthree')"
+expect 1 get past k --at tag:none
+has err 'there is no tag "none"'
+expect 0 tag list past
+lines out 4
+expect 0 tag list past --json
+lines out 3
+json_lines tag list
+has out '"made":"20'
+python3 -c 'import json; assert [(t["name"], t["seq"]) for t in map(json.loads, open("out"))] == [("first", 1), ("now-or-so", 8), ("three", 4)]' || fail "tag list --json"
+expect 0 tag show past first
+has out ' first'
+expect 1 tag show past none
+expect 1 tag drop past none
+has err 'there is no tag "none"'
+expect 0 tag drop past now-or-so
+expect 1 tag show past now-or-so
+expect 0 pins past
+has out 'this point alone  first'
+expect 0 pins past --json
+json_lines pins
+has out '"kind":"tag","owner":"first","seq":1'
+
+# ---- retention: the tool lets nothing go unless it is told to ----
+expect 0 retention past
+has out 'horizon        none: all of history is there'
+expect 0 flush past
+expect 0 compact past
+expect 0 load past "$data/airports.csv" --key iata
+expect 0 compact past
+expect 0 get past k --at 2
+says out two
+expect 0 retention past --set forever
+expect 0 get past k --at 2
+expect 2 retention past --set soon
+expect 0 retention past --set none
+has out 'of this open   none'
+expect 7 get past k --at 2
+has err 'it reaches back to commit'
+has err 'next: read at that commit or later'
+expect 7 count past --at 2 --json
+python3 -c 'import json; e = json.load(open("err"))["error"]; assert e["exit_code"] == 7 and e["status"] == "HELIOS_HISTORY_GONE" and e["advice"]' || fail "history gone as JSON"
+expect 7 tag create past too-late --at 2
+expect 0 get past k --at tag:first
+says out one
+expect 0 count past --at tag:three
+says out 2
+expect 0 count past --at start
+says out 0
+expect 0 log past
+has out 'History reaches back to commit'
+expect 0 retention past --json
+json_lines retention
+python3 -c 'import json; r = json.load(open("out")); assert r["of_this_open"] == "forever" and r["horizon"] > 7 and r["oldest_pin"]["owner"] == "first"' || { fail "retention --json"; cat out; }
+expect 0 stats past
+has out horizon
+printf 'put k five\nget k --at tag:first\ntag create shell\ntag list --json\npins\nretention\nretention --set 1h\nput k v --retention 1h\n' >script
+"$tool" shell past <script >out 2>err
+[ $? -eq 2 ] || fail "shell with history: exit code"
+says out one
+has out '"name":"shell"'
+has out 'of this open   1 hour'
+has err "the retention is the shell's"
 
 # ---- checkpoint, destroy, shell ----
 expect 0 checkpoint db point

@@ -77,21 +77,21 @@ void at_time_text(helios_db *db, helios_seq seq, char out[TIME_TEXT_SIZE])
 void time_add_json(struct json_object *object, const char *name, uint64_t time)
 {
     char text[TIME_TEXT_SIZE], member[64];
-    const char *joint = *name ? "_" : "";
 
     time_text(time, true, text);
-    snprintf(member, sizeof(member), "%s%stime", name, joint);
-    json_object_object_add(object, member, json_object_new_string(text));
-    snprintf(member, sizeof(member), "%s%stime_micros", name, joint);
+    json_object_object_add(object, name, json_object_new_string(text));
+    snprintf(member, sizeof(member), "%s_micros", name);
     json_object_object_add(object, member, json_object_new_uint64(time));
 }
 
 void at_add_json(struct json_object *object, helios_db *db, const char *name, helios_seq seq)
 {
     uint64_t time;
+    char member[64];
 
     json_object_object_add(object, *name ? name : "seq",
                            seq == HELIOS_SEQ_NONE ? NULL : json_object_new_uint64(seq));
+    snprintf(member, sizeof(member), "%s%stime", name, *name ? "_" : "");
     if (time_of(db, seq, &time))
-        time_add_json(object, name, time);
+        time_add_json(object, member, time);
 }

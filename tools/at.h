@@ -18,7 +18,7 @@ void at_time_text(helios_db *, helios_seq, char out[TIME_TEXT_SIZE]);
 /* Into a JSON object: name: number (null before the first commit), name_time, name_time_micros where known.
  * name "": seq, time, time_micros. */
 void at_add_json(struct json_object *, helios_db *, const char *name, helios_seq);
-/* time and time_micros, with a name in front unless it is empty. */
+/* name: text, name_micros: number. */
 void time_add_json(struct json_object *, const char *name, uint64_t time);
 
 #endif

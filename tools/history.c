@@ -67,7 +67,7 @@ static void print_version_json(const helios_version *version)
     struct json_object *object = json_object_new_object();
 
     json_object_object_add(object, "seq", json_object_new_uint64(version->seq));
-    time_add_json(object, "", version->time);
+    time_add_json(object, "time", version->time);
     json_object_object_add(object, "change", json_object_new_string(version->deleted ? "delete" : "put"));
     if (!version->deleted) {
         json_object_object_add(object, "size", json_object_new_uint64(version->value.size));
@@ -149,7 +149,7 @@ static void print_commit(const struct args *args, const helios_commit_info *comm
         struct json_object *object = json_object_new_object();
 
         json_object_object_add(object, "seq", json_object_new_uint64(commit->seq));
-        time_add_json(object, "", commit->time);
+        time_add_json(object, "time", commit->time);
         json_object_object_add(object, "operations", json_object_new_uint64(commit->operations));
         json_object_object_add(object, "bytes", json_object_new_uint64(commit->bytes));
         json_print(stdout, object);
