@@ -12,12 +12,15 @@ enum {
 
 /* ---- scheduling ---- */
 
-/* Ingested tables above an unflushed memtable must stay in L0. */
-static helios_seq l0_limit(const struct view *view)
+/* Ingested tables above an unflushed memtable must stay in L0, and so must those of a commit that is not visible
+ * yet: an edit without them would not count the commit as flushed, and the log would ask for them. */
+static helios_seq l0_limit(struct helios_db *db)
 {
+    helios_seq visible = atomic_load(&db->visible);
+    const struct view *view = atomic_load(&db->view);
     const struct mem_slot *oldest = view->closed_count ? view->closed[view->closed_count - 1] : view->active;
 
-    return oldest->first ? oldest->first - 1 : UINT64_MAX;
+    return oldest->first && oldest->first - 1 < visible ? oldest->first - 1 : visible;
 }
 
 void compact_tree_of(struct helios_db *db, struct version *version, struct compact_tree *tree)
@@ -26,7 +29,7 @@ void compact_tree_of(struct helios_db *db, struct version *version, struct compa
         .memtable_bytes = db->options.memtable_bytes,
         .target_file_bytes = db->target_bytes,
         .horizon = db->options.history_retention == 0 ? atomic_load(&db->visible) : atomic_load(&db->horizon),
-        .limit_seq = l0_limit(atomic_load(&db->view)),
+        .limit_seq = l0_limit(db),
         .running = db->running,
         .running_count = db->running_count,
     };
