@@ -1,6 +1,6 @@
 #!/bin/bash
-# quickstart.sh - builds Helios and shows it at work on real data: loads two files, reads, kills a
-# writer in the middle of its work, recovers, verifies. On a bare Debian 12 it installs what it needs.
+# quickstart.sh - builds Helios and shows it at work on real data: loads two files, reads, corrects a
+# value and reads it as it was, kills a writer in the middle of its work, recovers, verifies. On a bare Debian 12 it installs what it needs.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -24,7 +24,7 @@ export PATH=$root/build/tools:$PATH
 run() {
     local word line='$'
     for word in "$@"; do
-        case $word in *' '*) word="\"$word\"" ;; esac
+        case $word in *'"'*) word="'$word'" ;; *' '*) word="\"$word\"" ;; esac
         line="$line $word"
     done
     printf '\n%s\n' "$line"
@@ -48,6 +48,18 @@ run heliosctl scan db --prefix airport:SE --limit 3
 run heliosctl scan db --prefix strike:Texas --reverse --limit 2 --keys-only
 run heliosctl count db --prefix airport:
 run heliosctl count db --prefix strike:Texas
+
+say "History: a correction, and the value before it"
+explain "Every state stays readable for as long as the database is opened to keep it: by a tag, a time, a number."
+run heliosctl tag create db before-correction
+before=$(date -u '+%F %T.%3N')
+run heliosctl put db airport:JFK "$(heliosctl get db airport:JFK |
+    sed 's/John F Kennedy Intl/John F. Kennedy International/')"
+run heliosctl get db airport:JFK
+run heliosctl get db airport:JFK --at tag:before-correction
+run heliosctl get db airport:JFK --at "$before"
+run heliosctl log db --limit 5
+run heliosctl pins db
 
 say "The tree, as it lies on the disk"
 explain "Each flush made one table of level 0. A compaction moves them into the last level, merged where they overlap."
