@@ -228,6 +228,35 @@ static void run_iterators(struct test *t)
     walk(t, false);
 }
 
+/* What is kept of the commits, in stretches and in tables. */
+static void walk_commits(struct test *t)
+{
+    helios_commits *commits = NULL;
+    helios_commit_info info;
+    helios_seq seq, last = 0;
+    uint64_t time;
+
+    if (DONE(t, helios_seq_at_time(t->db, UINT64_MAX, &seq)))
+        assert(seq == helios_latest(t->db));
+    (void)!DONE(t, helios_time_of_seq(t->db, 0, &time));
+    if (!DONE(t, helios_commits_new(t->db, NULL, &commits)))
+        return;
+    while (helios_commits_next(commits, &info)) {
+        assert(last == 0 ? info.seq == helios_latest(t->db) : info.seq < last);
+        last = info.seq;
+    }
+    (void)!DONE(t, helios_commits_status(commits));
+    helios_commits_free(commits);
+}
+
+static void run_timeline(struct test *t)
+{
+    walk_commits(t);
+    fill(t);
+    (void)!DONE(t, helios_flush(t->db));
+    walk_commits(t);
+}
+
 static void run_multi_get(struct test *t)
 {
     char names[20][32];
@@ -291,9 +320,10 @@ static const struct {
     void (*run)(struct test *);
     bool forever;
 } scenarios[] = {
-    {"puts", run_puts, true},       {"batches", run_batches, false},      {"flush", run_flush, true},
-    {"compact", run_compact, true}, {"iterators", run_iterators, true},   {"multi_get", run_multi_get, true},
-    {"reopen", run_reopen, true},   {"checkpoint", run_checkpoint, true}, {"upkeep", run_upkeep, true},
+    {"puts", run_puts, true},         {"batches", run_batches, false},      {"flush", run_flush, true},
+    {"compact", run_compact, true},   {"iterators", run_iterators, true},   {"multi_get", run_multi_get, true},
+    {"reopen", run_reopen, true},     {"checkpoint", run_checkpoint, true}, {"upkeep", run_upkeep, true},
+    {"timeline", run_timeline, true},
 };
 
 /* ---- around them ---- */

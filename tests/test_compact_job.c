@@ -9,7 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEYS = 40, BRANCHES = 2, SEQ_LAST = 60, ENTRIES_MAX = 2000, RANGES_MAX = 64, KEY_SIZE = 8 };
+enum {
+    KEYS = 40,
+    SYSTEM_KEYS = 8,
+    BRANCHES = 2,
+    SEQ_LAST = 60,
+    ENTRIES_MAX = 2000,
+    RANGES_MAX = 64,
+    KEY_SIZE = 8
+};
 
 struct entry {
     unsigned char key[KEY_SIZE];
@@ -33,7 +41,7 @@ struct world {
 
 static void make_key(unsigned char *out, int branch, int number)
 {
-    key_put_layer(out, (helios_branch_id)branch, 0);
+    key_put_layer(out, (helios_branch_id)branch, number < KEYS - SYSTEM_KEYS ? SPACE_USER : SPACE_SYSTEM);
     out[5] = 'k';
     out[6] = (unsigned char)('0' + number / 10);
     out[7] = (unsigned char)('0' + number % 10);
@@ -277,6 +285,8 @@ static void read_table(struct table_home *home, const struct table_result *resul
         e->size = value.size;
         assert(slice_compare(result->smallest, cursor->key) <= 0);
         assert(slice_compare(cursor->key, result->largest) <= 0);
+        /* The engine's own entries are in tables of their own. */
+        assert((e->key[4] == SPACE_SYSTEM) == (out->entries[before].key[4] == SPACE_SYSTEM));
     }
     assert(cursor->status == HELIOS_OK);
     assert(out->count - before == result->properties.entries);

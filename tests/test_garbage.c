@@ -609,8 +609,53 @@ static void test_modes(void)
     assert(garbage_branch_of(&rules, 0) == &rules.others && garbage_branch_of(&rules, 1) == &dropped);
 }
 
+/* ---- keys that go by age ---- */
+
+static void test_aged(void)
+{
+    static const struct {
+        const char *name, *key;
+        bool collect;
+        helios_seq below, seq;
+        enum garbage_verdict verdict;
+    } aged_cases[] = {
+        {"below the point", "t1", true, 5, 4, GARBAGE_DROP},
+        {"at the point", "t1", true, 5, 5, GARBAGE_KEEP},
+        {"the first key of the range", "s", true, 5, 4, GARBAGE_DROP},
+        {"the end of the range", "u", true, 5, 4, GARBAGE_KEEP},
+        {"before the range", "r9", true, 5, 4, GARBAGE_KEEP},
+        {"no point", "t1", true, 0, 4, GARBAGE_KEEP},
+        {"nothing is collected", "t1", false, 5, 4, GARBAGE_KEEP},
+    };
+    static const char layer[] = {0, 0, 0, 0, 7};
+    char from[] = "-----s", to[] = "-----u", key[8];
+
+    memcpy(from, layer, sizeof(layer));
+    memcpy(to, layer, sizeof(layer));
+    memcpy(key, layer, sizeof(layer));
+    for (size_t i = 0; i < sizeof(aged_cases) / sizeof(aged_cases[0]); i++) {
+        const struct garbage_rules rules = {
+            .collect = aged_cases[i].collect,
+            .horizon = 5,
+            .others = {.is_root = true},
+            .aged = {slice_make(from, 6), slice_make(to, 6), aged_cases[i].below},
+        };
+        struct garbage g;
+        uint64_t before;
+
+        memcpy(key + sizeof(layer), aged_cases[i].key, strlen(aged_cases[i].key));
+        garbage_init(&g, &rules, (helios_slice){0}, (helios_slice){0});
+        garbage_key_begin(&g, slice_make(key, sizeof(layer) + strlen(aged_cases[i].key)), NULL, 0);
+        if (garbage_version(&g, tag_make(aged_cases[i].seq, KIND_VALUE), &before) != aged_cases[i].verdict) {
+            printf("%s\n", aged_cases[i].name);
+            assert(false);
+        }
+    }
+}
+
 int main(void)
 {
+    test_aged();
     test_cases();
     test_modes();
     test_all_histories();
