@@ -80,13 +80,24 @@ helios_batch *helios_batch_new(void)
     return batch;
 }
 
+void batch_init(struct helios_batch *batch)
+{
+    memset(batch, 0, offsetof(struct helios_batch, error));
+    batch->error.status = HELIOS_OK; /* the text behind it is only read with an error */
+}
+
+void batch_release(struct helios_batch *batch)
+{
+    helios_buf_free(&batch->body);
+    mem_free(batch->ops);
+    mem_free(batch->table);
+}
+
 void helios_batch_free(helios_batch *batch)
 {
     if (!batch)
         return;
-    helios_buf_free(&batch->body);
-    mem_free(batch->ops);
-    mem_free(batch->table);
+    batch_release(batch);
     mem_free(batch);
 }
 
@@ -180,17 +191,13 @@ static helios_status grow_ops(struct helios_batch *batch)
     return HELIOS_OK;
 }
 
-static helios_status append_op(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
-                               helios_slice value)
+helios_status batch_append(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
+                           helios_slice value)
 {
     unsigned char header[OP_HEADER_MAX];
     size_t size = op_header(header, kind, space, key, value), old = batch->body.size;
     helios_status status = grow_ops(batch);
 
-    if (status == HELIOS_OK && batch->table_size && (batch->count + 1) * 2 > batch->table_size)
-        status = table_grow(batch);
-    if (status == HELIOS_OK && batch->count == 1 && !batch->table_size)
-        status = table_grow(batch);
     if (status == HELIOS_OK && batch->body.capacity < old + size + key.size + value.size) {
         size_t wanted = old + size + key.size + value.size;
 
@@ -204,9 +211,36 @@ static helios_status append_op(struct helios_batch *batch, enum key_kind kind, u
     if (value.size)
         memcpy(batch->body.data + old + size + key.size, value.data, value.size);
     batch->body.size = old + size + key.size + value.size;
-    batch->ops[batch->count] = (struct batch_op){.offset = old, .hash = hash_seeded(key.data, key.size, space)};
-    batch->count++;
+    batch->ops[batch->count++] = (struct batch_op){.offset = old};
+    batch->range_deletes += kind == KIND_RANGE_DELETE;
     batch->user_bytes += key.size + value.size;
+    return HELIOS_OK;
+}
+
+void batch_truncate(struct helios_batch *batch, size_t count)
+{
+    assert(batch->table_size == 0);
+    while (batch->count > count) {
+        struct op op = batch_at(batch, batch->count - 1);
+
+        batch->range_deletes -= op.kind == KIND_RANGE_DELETE;
+        batch->user_bytes -= op.key.size + op.value.size;
+        batch->body.size = (size_t)batch->ops[--batch->count].offset;
+    }
+}
+
+static helios_status append_op(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
+                               helios_slice value)
+{
+    helios_status status = HELIOS_OK;
+
+    if (batch->table_size ? (batch->count + 1) * 2 > batch->table_size : batch->count == 1)
+        status = table_grow(batch);
+    if (status == HELIOS_OK)
+        status = batch_append(batch, kind, space, key, value);
+    if (status != HELIOS_OK)
+        return status;
+    batch->ops[batch->count - 1].hash = hash_seeded(key.data, key.size, space);
     if (kind != KIND_RANGE_DELETE && batch->table_size)
         table_add(batch, batch->count - 1);
     return HELIOS_OK;
@@ -228,8 +262,6 @@ void batch_add(struct helios_batch *batch, enum key_kind kind, uint8_t space, he
         return; /* an empty range: nothing to do */
     if (status == HELIOS_OK)
         status = append_op(batch, kind, space, key, value);
-    if (status == HELIOS_OK && kind == KIND_RANGE_DELETE)
-        batch->range_deletes++;
     if (status != HELIOS_OK)
         error_keep(&batch->error, status);
 }

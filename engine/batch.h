@@ -43,6 +43,14 @@ size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t s
 bool op_read(struct reader *, bool several_branches, struct op *);
 struct op batch_at(const struct helios_batch *, size_t index);
 void batch_add(struct helios_batch *, enum key_kind, uint8_t space, helios_slice key, helios_slice value);
+/* For transactions, which keep their own index of keys: an operation more, its arguments checked by the caller, and
+ * back to the first `count` ones. Nothing is superseded by it; init and release are for a batch inside
+ * another struct. */
+void batch_init(struct helios_batch *);
+void batch_release(struct helios_batch *);
+helios_status batch_append(struct helios_batch *, enum key_kind, uint8_t space, helios_slice key,
+                           helios_slice value) CHECKED;
+void batch_truncate(struct helios_batch *, size_t count);
 /* Marks what range deletes of the same batch, coming later, delete. */
 helios_status batch_settle(struct helios_batch *) CHECKED;
 /* HELIOS_INVALID for a key or value that can never be stored. */

@@ -3,7 +3,7 @@
  *
  * Everything that can fail or wait comes before the reservation; afterwards only the log's pwrite back
  * end can fail, which ends writing for good. */
-#include "engine/engine_internal.h"
+#include "engine/txn.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -98,10 +98,11 @@ static void publish_prefix(struct helios_db *db)
         if (last) {
             if (end)
                 wal_publish(db->wal, end, last_logged);
-            atomic_store_explicit(&db->published, ticket, memory_order_release);
             if (last_commit)
                 atomic_store_explicit(&db->latest, last_commit, memory_order_release);
             atomic_store(&db->visible, last);
+            /* Last: who sees a ticket published sees its commit in latest and visible. */
+            atomic_store_explicit(&db->published, ticket, memory_order_release);
             advanced = true;
         }
         atomic_store(&db->publishing, false);
@@ -154,6 +155,12 @@ static helios_status publish_entry(struct helios_db *db, const struct reserved *
     slot->entry = (struct timeline_entry){reserved->time, reserved->last, count,
                                           bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX};
     slot->slot = reserved->slot;
+    if (reserved->footprint)
+        atomic_store_explicit(&reserved->footprint->outcome, count ? FOOTPRINT_COMMITTED : FOOTPRINT_VOID,
+                              memory_order_release);
+    else if (atomic_load_explicit(&slot->footprint, memory_order_relaxed))
+        footprint_retire(
+            atomic_exchange(&slot->footprint, NULL)); /* an old one; the slot is ours until it is ready */
     atomic_store(&slot->ready, reserved->ticket + 1);
     publish_prefix(db);
     return publish_wait(db, reserved->last);
@@ -185,7 +192,8 @@ static helios_status wait_for_ring(struct helios_db *db)
 
 /* The critical section: numbers, log bytes, time and memtable together. */
 enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, size_t count,
-                                   uint64_t record_size, uint64_t now, struct reserved *out)
+                                   uint64_t record_size, uint64_t now, struct footprint *footprint,
+                                   struct reserved *out)
 {
     helios_seq first = db->next, last = first + count - 1;
 
@@ -207,20 +215,29 @@ enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, 
     out->time = now;
     out->logged = record_size != 0;
     out->ticket = db->ticket++;
+    out->footprint = footprint;
+    out->replaced = NULL;
+    if (footprint) {
+        footprint->ticket = out->ticket;
+        footprint->last = last;
+        out->replaced = atomic_exchange(&db->ring[out->ticket % RING_SLOTS].footprint, footprint);
+    }
     if (!record_size && atomic_load_explicit(&slot->unlogged, memory_order_relaxed) == 0)
         atomic_store_explicit(&slot->unlogged, first, memory_order_relaxed);
     return RESERVE_DONE;
 }
 
 enum reserve_result reserve_try(struct helios_db *db, struct mem_slot *slot, size_t count, uint64_t record_size,
-                                struct reserved *out)
+                                struct footprint *footprint, struct reserved *out)
 {
     uint64_t now = io_time(db->fs);
     enum reserve_result result;
 
     mutex_lock(&db->commit_mu);
-    result = reserve_locked(db, slot, count, record_size, now, out);
+    result = reserve_locked(db, slot, count, record_size, now, footprint, out);
     mutex_unlock(&db->commit_mu);
+    if (result == RESERVE_DONE)
+        footprint_retire(out->replaced);
     return result;
 }
 
@@ -232,6 +249,47 @@ helios_status reserve_wait(struct helios_db *db, enum reserve_result why, uint64
     case RESERVE_CEILING: return raise_ceiling(db);
     default: return HELIOS_OK; /* another memtable: prepare for that one */
     }
+}
+
+/* ---- footprints ---- */
+
+enum { FOOTPRINT_OPS_MAX = 256 }; /* more are not even counted */
+
+static void footprint_fill(struct footprint *f, helios_branch_id branch, const struct write_set *set)
+{
+    unsigned char layer[KEY_LAYER_BYTES];
+
+    for (size_t i = 0; i < set->count; i++) {
+        struct op op;
+
+        if (write_set_superseded(set, i))
+            continue;
+        op = write_set_at(set, i);
+        key_put_layer(layer, branch, op.space);
+        if (op.kind == KIND_RANGE_DELETE)
+            footprint_add_range(f, layer, op.key, op.value);
+        else
+            footprint_add_key(f, layer, op.key);
+    }
+}
+
+struct footprint *footprint_of(struct helios_db *db, helios_branch_id branch, const struct write_set *set)
+{
+    size_t bytes = 0;
+    struct footprint *f;
+
+    if (atomic_load(&db->validating) == 0)
+        return NULL;
+    for (size_t i = 0; i < set->count && set->count <= FOOTPRINT_OPS_MAX; i++) {
+        struct op op = write_set_at(set, i);
+
+        bytes += op.key.size + KEY_LAYER_BYTES +
+                 (op.kind == KIND_RANGE_DELETE ? op.value.size + KEY_LAYER_BYTES : 0);
+    }
+    f = footprint_new(set->count <= FOOTPRINT_OPS_MAX ? set->count : SIZE_MAX, bytes);
+    if (f && !f->too_big)
+        footprint_fill(f, branch, set);
+    return f;
 }
 
 /* ---- preparing ---- */
@@ -371,6 +429,8 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
                                          const struct write_set *set, uint64_t record_size,
                                          struct reserved *reserved)
 {
+    struct footprint *footprint = footprint_of(db, branch, set);
+
     for (;;) {
         enum reserve_result result = RESERVE_OTHER_MEMTABLE;
         helios_status status;
@@ -381,7 +441,7 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
         if (status == HELIOS_OK)
             status = stretch_prepare(&p->slot->stretch);
         if (status == HELIOS_OK)
-            result = reserve_try(db, p->slot, set->count, record_size, reserved);
+            result = reserve_try(db, p->slot, set->count, record_size, footprint, reserved);
         if (status == HELIOS_LIMIT)
             mem_slot_ref(p->slot);
         epoch_leave();
@@ -393,8 +453,10 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
         } else if (status == HELIOS_OK) {
             status = reserve_wait(db, result, record_size);
         }
-        if (status != HELIOS_OK)
+        if (status != HELIOS_OK) {
+            footprint_unref(footprint);
             return status;
+        }
     }
 }
 
@@ -422,21 +484,22 @@ static helios_status write_record(struct helios_db *db, const struct reserved *r
         .body = {NULL, set->body_size},
     };
 
-    return wal_write(db->wal, &reserved->log, &record, body_hash, set->pieces, set->piece_count);
+    return wal_write(db->wal, &reserved->log, &record, body_hash, set->pieces,
+                     type == WAL_VOID ? 0 : set->piece_count);
 }
 
-/* Applies a reserved commit. A range delete can still fail for want of memory: then the reserved space
- * becomes VOID and nothing has changed. */
+/* Applies a reserved commit. A transaction can still lose here, a range delete fail for want of memory: then the
+ * reserved space becomes VOID and nothing has changed. */
 static helios_status apply(struct helios_db *db, struct preparation *p, const struct reserved *reserved,
                            helios_branch_id branch, const struct write_set *set, uint64_t body_hash)
 {
     enum wal_record_type type = WAL_COMMIT;
     struct error_note note = {0};
-    helios_status status = HELIOS_OK;
+    helios_status status = set->txn ? txn_validate_reserved(set->txn, reserved) : HELIOS_OK;
 
     for (size_t i = 0; i < p->range_count; i++)
         p->ranges[i].seq = reserved->last;
-    if (p->range_count)
+    if (p->range_count && status == HELIOS_OK)
         status = memtable_add_rangedels(p->slot->memtable, p->ranges, p->range_count);
     if (status != HELIOS_OK) {
         error_keep(&note, status);

@@ -24,6 +24,7 @@
 #include "engine/tags.h"
 #include "engine/version.h"
 #include "memtable/memtable.h"
+#include "mvcc/footprint.h"
 #include "mvcc/horizon.h"
 #include "mvcc/pins.h"
 #include "mvcc/stretch.h"
@@ -77,6 +78,16 @@ struct ring_slot {
     helios_seq last;
     struct timeline_entry entry; /* count 0: given up, nobody's commit */
     struct mem_slot *slot;       /* whose stretch takes the entry; not flushed before the commit is published */
+    /* What the commit writes; NULL or another ticket's: unknown. Set in the reservation, taken away by the next
+     * user of the slot; looked at inside an epoch. */
+    _Atomic(struct footprint *) footprint;
+};
+
+/* Transactions that keep losing, for helios_txn_run. */
+struct txn_queue {
+    struct mutex mu;           /* below all other locks; never across an attempt */
+    struct txn_waiter *first;  /* whose turn it is */
+    _Atomic uint32_t starving; /* 1: the first loses all the same: newcomers wait, asleep on this */
 };
 
 struct helios_db {
@@ -107,10 +118,12 @@ struct helios_db {
     _Atomic helios_seq horizon;    /* H */
     _Atomic uint32_t visible_word; /* changes with visible; waiters sleep on it */
     _Atomic uint32_t visible_waiters;
-    _Atomic bool publishing;    /* somebody advances the prefix */
-    _Atomic uint64_t published; /* tickets below are published */
-    _Atomic bool failed;        /* fatal: `failure` says why; writes are refused */
-    _Atomic bool no_space;      /* background work waits for space; writes are refused meanwhile */
+    _Atomic bool publishing;     /* somebody advances the prefix */
+    _Atomic uint64_t published;  /* tickets below are visible: stored after visible */
+    _Atomic uint32_t validating; /* open read-write transactions: commits leave footprints for them */
+    struct txn_queue queue;      /* of transactions that keep losing */
+    _Atomic bool failed;         /* fatal: `failure` says why; writes are refused */
+    _Atomic bool no_space;       /* background work waits for space; writes are refused meanwhile */
     _Atomic bool closing;
     struct pace_bucket write_pace;      /* of writers, by the debt of the background */
     struct pace_bucket background_pace; /* of flushes and compactions, by write_rate_limit */
@@ -172,6 +185,7 @@ struct write_set {
     helios_slice pieces[3];
     size_t piece_count;
     uint64_t body_size, user_bytes;
+    struct helios_txn *txn; /* validates once more behind the reservation; NULL: nothing to validate */
 };
 
 /* ---- options ---- */
@@ -195,6 +209,10 @@ helios_status ingest_write(struct helios_db *, helios_branch_id branch, helios_d
                            helios_seq *commit) CHECKED;
 /* One operation on an entry of the system space, a commit of its own that is durable when it returns. */
 helios_status write_system(struct helios_db *, enum key_kind, helios_slice key, helios_slice value) CHECKED;
+/* All of a settled batch. */
+struct write_set write_set_of(struct helios_batch *);
+/* Resolves the default; HELIOS_INVALID. */
+helios_status write_durability(struct helios_db *, helios_durability *) CHECKED;
 struct op write_set_at(const struct write_set *, size_t index);
 bool write_set_superseded(const struct write_set *, size_t index);
 
@@ -206,6 +224,8 @@ struct reserved {
     helios_seq first, last;
     bool logged;
     struct wal_reservation log;
+    struct footprint *footprint; /* now the ring's; NULL: none */
+    struct footprint *replaced;  /* what stood in the slot: to be retired without locks */
 };
 enum reserve_result {
     RESERVE_DONE,
@@ -215,12 +235,15 @@ enum reserve_result {
     RESERVE_CEILING
 };
 /* Takes `count` numbers and record_size bytes of log (0: unlogged), if `slot` is still the active
- * memtable; never waits. Otherwise says why not; reserve_wait waits for that, outside every epoch. */
+ * memtable; never waits. Otherwise says why not; reserve_wait waits for that, outside every epoch.
+ * footprint: of the commit, taken over on RESERVE_DONE; NULL: transactions will have to look in the tree. */
 enum reserve_result reserve_try(struct helios_db *, struct mem_slot *slot, size_t count, uint64_t record_size,
-                                struct reserved *);
-/* Under commit_mu, for whoever changes the active memtable with it. */
+                                struct footprint *, struct reserved *);
+/* Under commit_mu, for whoever changes the active memtable with it; who then retires out->replaced. */
 enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, size_t count,
-                                   uint64_t record_size, uint64_t now, struct reserved *);
+                                   uint64_t record_size, uint64_t now, struct footprint *, struct reserved *);
+/* Of a commit, if there is a transaction that will ask; else, or without memory, NULL. */
+struct footprint *footprint_of(struct helios_db *, helios_branch_id, const struct write_set *);
 helios_status reserve_wait(struct helios_db *, enum reserve_result why, uint64_t record_size) CHECKED;
 /* The commit is complete: advances the visible number over all complete ones and returns once this one is
  * visible. */

@@ -3,7 +3,7 @@
  *
  * The tables' keys carry version 1 in the file; the manifest holds the one true version of all of them
  * (table_file.override_seq), as it is not known before the reservation. */
-#include "engine/engine_internal.h"
+#include "engine/txn.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -204,7 +204,8 @@ static bool nothing_pending_locked(const struct helios_db *db)
 /* Takes the numbers and, unless the active memtable is empty, closes it below them. Under state_mu. */
 static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struct view *view,
                                                      struct mem_slot *fresh, size_t count, uint64_t record_size,
-                                                     struct reserved *out, struct view **old)
+                                                     struct footprint *footprint, struct reserved *out,
+                                                     struct view **old)
 {
     struct view *now = atomic_load(&db->view);
     struct mem_slot *closed[VIEW_MEMTABLES_MAX], *active = db->active;
@@ -214,7 +215,7 @@ static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struc
     for (size_t i = 0; i < now->closed_count; i++)
         closed[i + 1] = now->closed[i];
     mutex_lock(&db->commit_mu);
-    result = reserve_locked(db, active, count, record_size, io_time(db->fs), out);
+    result = reserve_locked(db, active, count, record_size, io_time(db->fs), footprint, out);
     if (result == RESERVE_DONE) {
         db->ticket--;
         if (nothing_pending_locked(db)) {
@@ -236,7 +237,7 @@ static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struc
 }
 
 static helios_status reserve_between(struct helios_db *db, size_t count, uint64_t record_size,
-                                     struct reserved *out)
+                                     struct footprint *footprint, struct reserved *out)
 {
     for (;;) {
         enum reserve_result result = RESERVE_OTHER_MEMTABLE;
@@ -254,7 +255,7 @@ static helios_status reserve_between(struct helios_db *db, size_t count, uint64_
         if (status == HELIOS_OK)
             status = stretch_prepare(&db->active->stretch);
         if (status == HELIOS_OK && atomic_load(&db->view)->closed_count < VIEW_MEMTABLES_MAX)
-            result = reserve_and_switch_locked(db, view, fresh, count, record_size, out, &old);
+            result = reserve_and_switch_locked(db, view, fresh, count, record_size, footprint, out, &old);
         if (old) {
             view = NULL;
             background_schedule_locked(db);
@@ -263,8 +264,12 @@ static helios_status reserve_between(struct helios_db *db, size_t count, uint64_
         view_retire(old);
         mem_slot_unref(fresh);
         mem_free(view);
-        if (status == HELIOS_OK && result != RESERVE_DONE)
+        if (result == RESERVE_DONE)
+            footprint_retire(out->replaced);
+        else if (status == HELIOS_OK)
             status = reserve_wait(db, result, record_size);
+        if (status != HELIOS_OK)
+            footprint_unref(footprint);
         if (status != HELIOS_OK || result == RESERVE_DONE)
             return status;
     }
@@ -295,6 +300,38 @@ static helios_status show_tables(struct helios_db *db, const struct version_chan
         status = tree_install_logged(db, changes, count);
     }
     return status;
+}
+
+/* The reserved numbers are given up: the log says VOID in place of the tables. */
+static helios_status give_up(struct helios_db *db, helios_branch_id branch, const struct reserved *reserved)
+{
+    const struct wal_record record = {
+        .first = reserved->first,
+        .op_count = (uint32_t)(reserved->last - reserved->first + 1),
+        .type = WAL_VOID,
+        .time = reserved->time,
+        .synced = reserved->log.synced,
+        .branch = branch,
+    };
+    helios_status status = HELIOS_OK;
+
+    if (reserved->logged)
+        status = wal_write(db->wal, &reserved->log, &record, hash_bytes("", 0), NULL, 0);
+    return status == HELIOS_OK ? publish_void(db, reserved) : db_fail(db, status);
+}
+
+/* A transaction may still lose; then nothing of it stands in the log. */
+static helios_status validate(struct helios_db *db, helios_branch_id branch, const struct write_set *set,
+                              const struct reserved *reserved)
+{
+    struct error_note note = {0};
+    helios_status status = set->txn ? txn_validate_reserved(set->txn, reserved) : HELIOS_OK;
+
+    if (status == HELIOS_OK)
+        return HELIOS_OK;
+    error_keep(&note, status);
+    status = give_up(db, branch, reserved);
+    return status == HELIOS_OK ? error_tell(&note) : status;
 }
 
 static helios_status commit_tables(struct helios_db *db, helios_branch_id branch,
@@ -336,7 +373,7 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
     struct version_change *changes = NULL;
     struct reserved reserved;
     helios_buf body = {0};
-    bool reserved_numbers = false;
+    bool named = false; /* the log may name the tables */
     size_t made = 0;
     helios_status status = write_tables(db, branch, set, &result);
 
@@ -350,9 +387,15 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
         status = changes_add_results(db, &result, 0, 0, changes);
     if (status == HELIOS_OK) {
         made = result.count;
-        status = reserve_between(db, set->count, db->wal ? wal_record_size(body.size) : 0, &reserved);
-        reserved_numbers = status == HELIOS_OK;
+        if (set->txn) /* writing the tables took a while: what came meanwhile is not left for the reservation */
+            status = txn_validate(set->txn);
     }
+    if (status == HELIOS_OK)
+        status = reserve_between(db, set->count, db->wal ? wal_record_size(body.size) : 0,
+                                 footprint_of(db, branch, set), &reserved);
+    if (status == HELIOS_OK)
+        status = validate(db, branch, set, &reserved);
+    named = status == HELIOS_OK;
     if (status == HELIOS_OK)
         status = commit_tables(db, branch, &reserved, &body, set->user_bytes, &result, changes);
     if (status == HELIOS_OK)
@@ -369,7 +412,7 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);
         mutex_unlock(&db->state_mu);
-    } else if (!reserved_numbers) {
+    } else if (!named) {
         compact_result_discard(&result, &db->home);
     }
     compact_result_release(&result);

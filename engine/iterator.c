@@ -2,9 +2,10 @@
  *
  * The read point is pinned for the iterator's life, the view is not: once it is stale the iterator moves
  * to the current one by seeking again, so that it holds neither old memtables nor deleted files for
- * longer than to its next move. */
-#include "engine/read.h"
+ * longer than to its next move. One of a transaction has its writes as one more source (txn_scan.c), and goes back to
+ * its sources likewise when the transaction wrote where it is going. */
 #include "engine/sources.h"
+#include "engine/txn.h"
 #include <assert.h>
 
 struct helios_iter {
@@ -21,6 +22,7 @@ struct helios_iter {
     helios_buf place;        /* the key to come back to when the view changes */
     helios_slice value;
     bool value_loaded;
+    struct txn_scan *scan; /* of a transaction's; NULL: an ordinary one */
     struct error_note error;
 };
 
@@ -29,22 +31,42 @@ struct helios_iter {
 /* Opens cursors over everything the current view holds in the bounds. */
 static helios_status gather(struct helios_iter *it)
 {
-    const struct sources_options options = {
+    struct sources_options options = {
         .lower = buf_slice(&it->lower),
         .upper = buf_slice(&it->upper),
         .read_point = it->seq,
         .fill_cache = it->fill_cache,
     };
-    helios_status status = sources_open(it->db, &options, &it->sources);
+    helios_status status = HELIOS_OK;
 
+    if (it->scan) {
+        options.own_ranges = it->scan->txn->ranges;
+        status = txn_scan_cursor(it->scan, &options.own);
+    }
+    if (status == HELIOS_OK)
+        status = sources_open(it->db, &options, &it->sources);
     it->cursor = it->sources.cursor;
     return status;
 }
 
+static void reach_bound(struct helios_iter *it)
+{
+    txn_scan_reached(it->scan, buf_slice(it->forward ? &it->upper : &it->lower), it->forward);
+}
+
+/* Where it stood is lost with the sources: for a transaction it has read as far as its bound. */
 static void give_up(struct helios_iter *it, helios_status status)
 {
     it->valid = false;
     error_keep(&it->error, status);
+    if (it->scan)
+        reach_bound(it);
+}
+
+/* What it stands on is not what a step starts from any more. */
+static bool stale(const struct helios_iter *it)
+{
+    return sources_stale(&it->sources, it->db) || (it->scan && (it->scan->regather || it->scan->reseek));
 }
 
 /* Makes sure that the sources are those of the current view. False: an error. */
@@ -52,10 +74,14 @@ static bool refresh(struct helios_iter *it)
 {
     helios_status status;
 
-    if (!sources_stale(&it->sources, it->db))
+    if (it->scan)
+        it->scan->reseek = false; /* whoever asks seeks now */
+    if (!sources_stale(&it->sources, it->db) && !(it->scan && it->scan->regather))
         return true;
     sources_close(&it->sources);
     status = gather(it);
+    if (status == HELIOS_OK && it->scan)
+        it->scan->regather = false;
     if (status != HELIOS_OK)
         give_up(it, status);
     return status == HELIOS_OK;
@@ -85,6 +111,28 @@ static enum standing look(struct helios_iter *it)
     return STANDS;
 }
 
+static bool stands_on_own(const struct helios_iter *it)
+{
+    return it->scan && it->valid && tag_seq(it->cursor->tag) == SEQ_OWN;
+}
+
+/* For an iterator of a transaction: an own value is copied, as the batch may move before it is asked for. */
+static void settle_scan(struct helios_iter *it)
+{
+    helios_slice value;
+    helios_status status;
+
+    if (!it->valid)
+        reach_bound(it);
+    if (!stands_on_own(it))
+        return;
+    status = cursor_value(it->cursor, &value);
+    if (status == HELIOS_OK)
+        status = buf_set(&it->scan->value, value.data, value.size);
+    if (status != HELIOS_OK)
+        give_up(it, status);
+}
+
 static void settle_forward(struct helios_iter *it)
 {
     enum standing standing;
@@ -94,6 +142,8 @@ static void settle_forward(struct helios_iter *it)
     while ((standing = look(it)) == HIDDEN)
         cursor_next(it->cursor);
     it->valid = standing == STANDS;
+    if (it->scan)
+        settle_scan(it);
 }
 
 static void settle_backward(struct helios_iter *it)
@@ -105,36 +155,81 @@ static void settle_backward(struct helios_iter *it)
     while ((standing = look(it)) == HIDDEN)
         cursor_prev(it->cursor);
     it->valid = standing == STANDS;
+    if (it->scan)
+        settle_scan(it);
+}
+
+/* What was walked up to here becomes the transaction's. False: it has ended, or has no room. */
+static bool end_walk(struct helios_iter *it)
+{
+    helios_status status;
+
+    if (!it->scan->txn)
+        return false; /* the error says so */
+    iter_note_walk(it);
+    status = txn_scan_hand_over(it->scan);
+    it->error.status = HELIOS_OK;
+    if (status != HELIOS_OK) {
+        it->valid = false;
+        error_keep(&it->error, status);
+    }
+    return status == HELIOS_OK;
 }
 
 /* A new position: earlier errors are over. */
 static bool begin_move(struct helios_iter *it)
 {
+    if (it->scan && !end_walk(it))
+        return false;
     it->error.status = HELIOS_OK;
     it->valid = false;
     return refresh(it);
 }
 
-/* For a step: if the view is stale, stands where it stood, on the current one. */
-static bool begin_step(struct helios_iter *it)
+/* Where it stands is stale: seeks the same key on the current sources. *on it, unless it is gone with what a transaction
+ * took back: then where a step would lead. False: an error. */
+static bool come_back(struct helios_iter *it, bool *on)
 {
-    helios_status status;
+    helios_status status = buf_set(&it->place, it->cursor->key.data, it->cursor->key.size);
 
-    if (!sources_stale(&it->sources, it->db))
-        return true;
-    status = buf_set(&it->place, it->cursor->key.data, it->cursor->key.size);
-    if (status != HELIOS_OK) {
+    if (status != HELIOS_OK)
         give_up(it, status);
+    if (status != HELIOS_OK || !refresh(it))
         return false;
-    }
-    if (!refresh(it))
-        return false;
-    cursor_seek(it->cursor, buf_slice(&it->place), TAG_MAX);
-    assert(!it->cursor->valid || slice_equal(it->cursor->key, buf_slice(&it->place)));
-    if (it->cursor->valid)
-        return true;
-    give_up(it, it->cursor->error ? error_tell(it->cursor->error) : it->cursor->status);
-    return false;
+    if (it->forward)
+        cursor_seek(it->cursor, buf_slice(&it->place), TAG_MAX);
+    else
+        cursor_seek_for_prev(it->cursor, buf_slice(&it->place));
+    *on = it->cursor->valid && slice_equal(it->cursor->key, buf_slice(&it->place));
+    return true;
+}
+
+static void step_forward(struct helios_iter *it)
+{
+    bool on = true;
+
+    if (it->scan && !it->forward)
+        iter_note_walk(it); /* as far as it came backward */
+    it->forward = true;
+    if (stale(it) && !come_back(it, &on))
+        return;
+    if (on)
+        cursor_next(it->cursor);
+    settle_forward(it);
+}
+
+static void step_backward(struct helios_iter *it)
+{
+    bool on = true;
+
+    if (it->scan && it->forward)
+        iter_note_walk(it);
+    it->forward = false;
+    if (stale(it) && !come_back(it, &on))
+        return;
+    if (on)
+        cursor_prev(it->cursor);
+    settle_backward(it);
 }
 
 /* ---- making ---- */
@@ -225,10 +320,67 @@ helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t 
     return HELIOS_OK;
 }
 
+helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *options, helios_iter **out)
+{
+    struct helios_iter *it = NULL;
+    helios_status status = iter_new(txn->db, options->branch, SPACE_USER, &it);
+
+    if (status != HELIOS_OK)
+        return status;
+    it->fill_cache = !options->no_cache_fill;
+    it->keys_only = options->keys_only;
+    it->seq = txn->point;
+    it->counted = true;
+    atomic_fetch_add_explicit(&txn->db->iterators, 1, memory_order_relaxed);
+    status = set_bounds(it, options->lower, options->upper);
+    if (status == HELIOS_OK)
+        status = txn_scan_new(txn, it, &it->scan);
+    if (status == HELIOS_OK)
+        status = gather(it);
+    if (status != HELIOS_OK) {
+        helios_iter_free(it);
+        return status;
+    }
+    *out = it;
+    return HELIOS_OK;
+}
+
+/* ---- for the transaction ---- */
+
+void iter_note_walk(struct helios_iter *it)
+{
+    if (it->valid)
+        txn_scan_widen(it->scan, it->cursor->key);
+}
+
+void iter_txn_wrote(struct helios_iter *it, helios_slice key)
+{
+    int order = it->valid ? slice_compare(key, it->cursor->key) : 0;
+
+    if (it->forward ? order > 0 : order < 0)
+        it->scan->reseek = true;
+}
+
+void iter_txn_ended(struct helios_iter *it)
+{
+    static const char text[] = "the iterator's transaction has ended";
+
+    sources_close(&it->sources);
+    it->cursor = NULL;
+    it->valid = false;
+    it->error.status = HELIOS_INVALID; /* this thread's sentence stays: it may be why the transaction ended */
+    memcpy(it->error.text, text, sizeof(text));
+}
+
 void helios_iter_free(helios_iter *it)
 {
     if (!it)
         return;
+    if (it->scan && it->scan->txn) {
+        iter_note_walk(it);
+        txn_scan_note(it->scan);
+    }
+    txn_scan_free(it->scan);
     sources_close(&it->sources);
     pins_release(it->db->pins, it->pin);
     helios_buf_free(&it->lower);
@@ -245,6 +397,8 @@ void helios_iter_first(helios_iter *it)
 {
     if (!it || !begin_move(it))
         return;
+    if (it->scan)
+        txn_scan_begin(it->scan, buf_slice(&it->lower), buf_slice(&it->lower), false);
     cursor_seek(it->cursor, buf_slice(&it->lower), TAG_MAX);
     settle_forward(it);
 }
@@ -252,6 +406,8 @@ void helios_iter_first(helios_iter *it)
 /* The last key below the upper bound. */
 static void seek_below_upper(struct helios_iter *it)
 {
+    if (it->scan)
+        txn_scan_begin(it->scan, buf_slice(&it->upper), buf_slice(&it->upper), false);
     cursor_seek_for_prev(it->cursor, buf_slice(&it->upper));
     if (it->cursor->valid && slice_compare(it->cursor->key, buf_slice(&it->upper)) >= 0)
         cursor_prev(it->cursor);
@@ -284,41 +440,46 @@ static bool place_key(struct helios_iter *it, helios_slice key)
 
 void helios_iter_seek(helios_iter *it, helios_slice key)
 {
+    helios_slice from;
+
     if (!it || !begin_move(it) || !place_key(it, key))
         return;
-    if (slice_compare(buf_slice(&it->place), buf_slice(&it->lower)) < 0)
-        cursor_seek(it->cursor, buf_slice(&it->lower), TAG_MAX);
-    else
-        cursor_seek(it->cursor, buf_slice(&it->place), TAG_MAX);
+    from = buf_slice(&it->place);
+    if (slice_compare(from, buf_slice(&it->lower)) < 0)
+        from = buf_slice(&it->lower);
+    if (it->scan)
+        txn_scan_begin(it->scan, from, from, false);
+    cursor_seek(it->cursor, from, TAG_MAX);
     settle_forward(it);
 }
 
 void helios_iter_seek_for_prev(helios_iter *it, helios_slice key)
 {
+    helios_slice from;
+
     if (!it || !begin_move(it) || !place_key(it, key))
         return;
-    if (slice_compare(buf_slice(&it->place), buf_slice(&it->upper)) >= 0) {
+    from = buf_slice(&it->place);
+    if (slice_compare(from, buf_slice(&it->upper)) >= 0) {
         seek_below_upper(it);
         return;
     }
-    cursor_seek_for_prev(it->cursor, buf_slice(&it->place));
+    if (it->scan) /* below the lower bound there is nothing to read */
+        txn_scan_begin(it->scan, from, from, slice_compare(from, buf_slice(&it->lower)) >= 0);
+    cursor_seek_for_prev(it->cursor, from);
     settle_backward(it);
 }
 
 void helios_iter_next(helios_iter *it)
 {
-    if (!it || !it->valid || !begin_step(it))
-        return;
-    cursor_next(it->cursor);
-    settle_forward(it);
+    if (it && it->valid)
+        step_forward(it);
 }
 
 void helios_iter_prev(helios_iter *it)
 {
-    if (!it || !it->valid || !begin_step(it))
-        return;
-    cursor_prev(it->cursor);
-    settle_backward(it);
+    if (it && it->valid)
+        step_backward(it);
 }
 
 bool helios_iter_valid(const helios_iter *it)
@@ -333,7 +494,7 @@ helios_slice helios_iter_key(const helios_iter *it)
 
 helios_seq helios_iter_seq(const helios_iter *it)
 {
-    return it && it->valid ? tag_seq(it->cursor->tag) : 0;
+    return it && it->valid && !stands_on_own(it) ? tag_seq(it->cursor->tag) : 0;
 }
 
 helios_slice helios_iter_value(const helios_iter *given)
@@ -343,6 +504,8 @@ helios_slice helios_iter_value(const helios_iter *given)
 
     if (!it || !it->valid)
         return (helios_slice){0};
+    if (stands_on_own(it))
+        return buf_slice(&it->scan->value);
     if (!it->cursor->value_large)
         return it->cursor->value;
     if (!it->value_loaded) {

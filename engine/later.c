@@ -16,18 +16,6 @@ static helios_status not_yet(const char *what)
 REFUSE(helios_history_new,
        (helios_db * db, const helios_read_options *options, helios_slice key, helios_history **h))
 REFUSE(helios_history_status, (const helios_history *h))
-REFUSE(helios_txn_begin, (helios_db * db, const helios_txn_options *options, helios_txn **txn))
-REFUSE(helios_txn_get, (helios_txn * txn, helios_slice key, helios_buf *value))
-REFUSE(helios_txn_put, (helios_txn * txn, helios_slice key, helios_slice value))
-REFUSE(helios_txn_delete, (helios_txn * txn, helios_slice key))
-REFUSE(helios_txn_iter, (helios_txn * txn, const helios_read_options *bounds, helios_iter **it))
-REFUSE(helios_txn_delete_range, (helios_txn * txn, helios_slice from, helios_slice to))
-REFUSE(helios_txn_savepoint, (helios_txn * txn))
-REFUSE(helios_txn_rollback_to_savepoint, (helios_txn * txn))
-REFUSE(helios_txn_commit, (helios_txn * txn, helios_seq *commit))
-REFUSE(helios_txn_rollback, (helios_txn * txn))
-REFUSE(helios_txn_run, (helios_db * db, const helios_txn_options *options,
-                        helios_status (*body)(void *arg, helios_txn *), void *arg, helios_seq *commit))
 REFUSE(helios_branch_create,
        (helios_db * db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
 REFUSE(helios_branch_find, (helios_db * db, const char *name, helios_branch_id *id))
@@ -52,7 +40,6 @@ bool helios_history_next(helios_history *h, helios_version *version)
     return false;
 }
 void helios_history_free(helios_history *h) {}
-void helios_txn_free(helios_txn *txn) {}
 helios_commit_fate helios_commit_state(helios_db *db, helios_seq seq)
 {
     return HELIOS_COMMIT_UNKNOWN;

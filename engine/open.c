@@ -112,6 +112,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);
     mutex_init(&db->home.open_mu);
+    mutex_init(&db->queue.mu);
     condition_init(&db->state_changed);
     tags_init(&db->tags);
     pace_bucket_init(&db->write_pace, 0, 100000);
@@ -141,6 +142,13 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     return status;
 }
 
+static void free_ring(struct helios_db *db)
+{
+    for (size_t i = 0; db->ring && i < RING_SLOTS; i++)
+        footprint_unref(atomic_load(&db->ring[i].footprint));
+    mem_free(db->ring);
+}
+
 /* Frees whatever there is; nothing may run any more. */
 static void db_free(struct helios_db *db)
 {
@@ -159,6 +167,7 @@ static void db_free(struct helios_db *db)
     tags_release(&db->tags);
     cache_free(db->cache);
     io_unlock(db->lock);
+    mutex_release(&db->queue.mu);
     mutex_release(&db->home.open_mu);
     mutex_release(&db->manifest_mu);
     mutex_release(&db->state_mu);
@@ -167,7 +176,7 @@ static void db_free(struct helios_db *db)
     if (db->owns_fs)
         io_free(db->fs);
     mem_free(db->flush_job);
-    mem_free(db->ring);
+    free_ring(db);
     mem_free(db->sst_directory);
     mem_free(db->wal_directory);
     mem_free(db->path);

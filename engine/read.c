@@ -191,7 +191,7 @@ static enum looked look_in_file(struct lookup *l, struct table_file *file)
     return l->tag || l->cover ? LOOK_ENOUGH : LOOK_ON;
 }
 
-static bool file_holds(const struct table_file *file, helios_slice key)
+bool file_holds(const struct table_file *file, helios_slice key)
 {
     int order;
 
@@ -292,8 +292,8 @@ static bool settle_point(struct helios_db *db, const struct read_point *point, h
     return point->pinned || point->seq >= atomic_load(&db->horizon);
 }
 
-static helios_status get_at(struct helios_db *db, const struct read_point *point, bool fill_cache,
-                            helios_slice key, helios_buf *value)
+helios_status read_at(struct helios_db *db, const struct read_point *point, bool fill_cache, helios_slice key,
+                      helios_buf *value)
 {
     struct lookup l = {.key = key, .hash = hash_key(key), .fill_cache = fill_cache};
     struct view *view;
@@ -329,7 +329,7 @@ static helios_status get_below_horizon(struct helios_db *db, const helios_read_o
 
     if (status != HELIOS_OK)
         return status;
-    status = get_at(db, &point, fill_cache, key, value);
+    status = read_at(db, &point, fill_cache, key, value);
     pins_release(db->pins, pin);
     return status;
 }
@@ -345,7 +345,7 @@ static helios_status get_checked(struct helios_db *db, const helios_read_options
         status = layered_init(&layered, options->branch, space, key);
     if (status != HELIOS_OK)
         return status;
-    status = get_at(db, &point, !options->no_cache_fill, layered.key, value);
+    status = read_at(db, &point, !options->no_cache_fill, layered.key, value);
     if (status == HELIOS_HISTORY_GONE)
         status = get_below_horizon(db, options, !options->no_cache_fill, layered.key, value);
     layered_release(&layered);
@@ -388,7 +388,7 @@ helios_status helios_multi_get(helios_db *db, const helios_read_options *given, 
             each[i] = layered_init(&layered, options.branch, SPACE_USER, keys[i]);
         if (each[i] != HELIOS_OK)
             continue;
-        each[i] = get_at(db, &point, !options.no_cache_fill, layered.key, &values[i]);
+        each[i] = read_at(db, &point, !options.no_cache_fill, layered.key, &values[i]);
         layered_release(&layered);
     }
     pins_release(db->pins, pin);

@@ -24,6 +24,11 @@ helios_status read_point_of(struct helios_db *, const helios_read_options *, str
  * branches, so that a tag, which pins its own, is no ground for it. */
 helios_status read_point_pin(struct helios_db *, const helios_read_options *, helios_pin_kind, pin_id *,
                              helios_seq *seq) CHECKED;
+/* The newest version of a key with its layer, at a point. */
+helios_status read_at(struct helios_db *, const struct read_point *, bool fill_cache, helios_slice key,
+                      helios_buf *value) CHECKED;
+/* Whether the key lies within the file's bounds. */
+bool file_holds(const struct table_file *, helios_slice key);
 helios_status fail_history_gone(struct helios_db *, helios_seq seq);
 /* A walk of the engine's own over [lower, upper) of any space (no data: as far as it goes), at seq, by the same
  * calls as a user's. The caller keeps the point readable (a pin, or SEQ_MAX where there is nothing to collect)

@@ -9,6 +9,7 @@
 struct cover {
     struct rangedel_set *set; /* counted */
     bool known;
+    bool own;              /* a transaction's: above every limit */
     helios_slice from, to; /* no data: open */
     helios_seq seq;        /* newest at or below the limit in [from, to); 0: none */
 };
@@ -55,6 +56,18 @@ static helios_status add_cover(struct gathering *g, struct rangedel_set *set)
     }
     g->covers[g->cover_count++] = (struct cover){.set = rangedel_ref(set)};
     return HELIOS_OK;
+}
+
+/* First of all, so that no failure can lose the cursor. */
+static helios_status add_own(struct gathering *g)
+{
+    helios_status status = g->options->own ? add_cursor(g, g->options->own) : HELIOS_OK;
+
+    if (status == HELIOS_OK && g->options->own_ranges)
+        status = add_cover(g, g->options->own_ranges);
+    if (status == HELIOS_OK && g->cover_count)
+        g->covers[0].own = true;
+    return status;
 }
 
 static helios_status add_memtable(struct gathering *g, struct memtable *memtable)
@@ -127,8 +140,10 @@ helios_status sources_open(struct helios_db *db, const struct sources_options *o
 {
     struct gathering g = {.options = options};
     struct view *view = view_acquire(db);
-    helios_status status = add_memtable(&g, view->active->memtable);
+    helios_status status = add_own(&g);
 
+    if (status == HELIOS_OK)
+        status = add_memtable(&g, view->active->memtable);
     for (size_t i = 0; i < view->closed_count && status == HELIOS_OK; i++)
         status = add_memtable(&g, view->closed[i]->memtable);
     if (status == HELIOS_OK)
@@ -185,7 +200,7 @@ helios_seq sources_cover(struct sources *sources, helios_slice key, helios_seq l
 
         if (!cover->known || (cover->from.data && slice_compare(key, cover->from) < 0) ||
             (cover->to.data && slice_compare(key, cover->to) >= 0))
-            cover_find(cover, key, limit);
+            cover_find(cover, key, cover->own ? SEQ_MAX : limit);
         if (cover->seq > newest)
             newest = cover->seq;
     }

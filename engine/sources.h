@@ -8,6 +8,10 @@ struct sources_options {
     helios_slice lower, upper; /* keys with their layer: [lower, upper) */
     helios_seq read_point;     /* CURSOR_ALL: every version */
     bool fill_cache;
+    /* A transaction's own writes, above all numbers: one more cursor, taken over also on failure, and its range deletes,
+     * which hide what is below `own_ranges`' numbers; NULL: none. */
+    struct cursor *own;
+    struct rangedel_set *own_ranges;
 };
 
 struct sources {

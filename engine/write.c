@@ -3,6 +3,18 @@
 
 static const helios_write_options default_write = HELIOS_WRITE_OPTIONS_INIT;
 
+helios_status write_durability(struct helios_db *db, helios_durability *durability)
+{
+    if ((unsigned)*durability > HELIOS_DURABILITY_SYNC)
+        return fail(HELIOS_INVALID, "durability %d is none of helios_durability", (int)*durability);
+    if (*durability == HELIOS_DURABILITY_DEFAULT)
+        *durability = db->options.durability;
+    /* While a feed is kept it has no holes. */
+    if (*durability == HELIOS_DURABILITY_NONE && db->options.feed_retention != 0)
+        *durability = HELIOS_DURABILITY_ASYNC;
+    return HELIOS_OK;
+}
+
 /* Fills in what was not given; refuses a larger struct whose unknown bytes are set. */
 static helios_status write_options(struct helios_db *db, const helios_write_options *given,
                                    helios_write_options *out)
@@ -14,14 +26,8 @@ static helios_status write_options(struct helios_db *db, const helios_write_opti
         return status;
     if (out->branch != 0)
         return fail(HELIOS_NOT_FOUND, "no branch %u", out->branch);
-    if ((unsigned)out->durability > HELIOS_DURABILITY_SYNC)
-        return fail(HELIOS_INVALID, "durability %d is none of helios_durability", (int)out->durability);
-    if (out->durability == HELIOS_DURABILITY_DEFAULT)
-        out->durability = db->options.durability;
-    /* While a feed is kept it has no holes. */
-    if (out->durability == HELIOS_DURABILITY_NONE && db->options.feed_retention != 0)
-        out->durability = HELIOS_DURABILITY_ASYNC;
-    return db_writable(db);
+    status = write_durability(db, &out->durability);
+    return status == HELIOS_OK ? db_writable(db) : status;
 }
 
 static helios_status commit_one(struct helios_db *db, helios_branch_id branch, helios_durability durability,
@@ -90,11 +96,24 @@ helios_status helios_delete_range(helios_db *db, const helios_write_options *opt
     return write_one(db, options, KIND_RANGE_DELETE, from, to);
 }
 
+struct write_set write_set_of(struct helios_batch *batch)
+{
+    return (struct write_set){
+        .batch = batch,
+        .count = batch->count,
+        .range_deletes = batch->range_deletes,
+        .pieces = {buf_slice(&batch->body)},
+        .piece_count = 1,
+        .body_size = batch->body.size,
+        .user_bytes = batch->user_bytes,
+    };
+}
+
 helios_status helios_write(helios_db *db, const helios_write_options *given, helios_batch *batch,
                            helios_seq *commit)
 {
     helios_write_options options;
-    struct write_set set = {.batch = batch};
+    struct write_set set;
     helios_status status;
 
     if (!db || !batch)
@@ -111,11 +130,6 @@ helios_status helios_write(helios_db *db, const helios_write_options *given, hel
             *commit = 0;
         return HELIOS_OK;
     }
-    set.count = batch->count;
-    set.range_deletes = batch->range_deletes;
-    set.pieces[0] = buf_slice(&batch->body);
-    set.piece_count = 1;
-    set.body_size = batch->body.size;
-    set.user_bytes = batch->user_bytes;
+    set = write_set_of(batch);
     return commit_write(db, options.branch, options.durability, &set, commit);
 }
