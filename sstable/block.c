@@ -187,19 +187,11 @@ static inline bool entry_before(const struct block *b, uint32_t i, helios_slice 
     return order < 0 || (order == 0 && block_tag(b, i) > tag);
 }
 
-/* Branches on purpose: with conditional moves the loads of a step wait for the one before, and it
- * measured a quarter slower. */
-uint32_t block_lower_bound(const struct block *b, helios_slice key, uint64_t tag)
+/* Among `count` entries from low on. Branches on purpose: with conditional moves the loads of a step wait for
+ * the one before, and it measured a quarter slower. */
+static inline uint32_t lower_bound_among(const struct block *b, uint32_t low, uint32_t count, helios_slice rest,
+                                         uint64_t prefix, uint64_t tag)
 {
-    int order = compare_shared(b, key);
-    uint32_t low = 0, count = b->count;
-    helios_slice rest;
-    uint64_t prefix;
-
-    if (order != 0)
-        return order < 0 ? 0 : b->count;
-    rest = slice_make(slice_bytes(key) + b->shared_size, key.size - b->shared_size);
-    prefix = key_prefix(rest, 0);
     while (count > 0) {
         uint32_t half = count / 2;
 
@@ -211,6 +203,52 @@ uint32_t block_lower_bound(const struct block *b, helios_slice key, uint64_t tag
         }
     }
     return low;
+}
+
+uint32_t block_lower_bound(const struct block *b, helios_slice key, uint64_t tag)
+{
+    int order = compare_shared(b, key);
+    helios_slice rest;
+
+    if (order != 0)
+        return order < 0 ? 0 : b->count;
+    rest = slice_make(slice_bytes(key) + b->shared_size, key.size - b->shared_size);
+    return lower_bound_among(b, 0, b->count, rest, key_prefix(rest, 0), tag);
+}
+
+/* In steps that double, away from `near`, then among what lies between the last two. */
+uint32_t block_lower_bound_near(const struct block *b, helios_slice key, uint64_t tag, uint32_t near)
+{
+    int order = compare_shared(b, key);
+    uint32_t low = 0, high = b->count, step = 1;
+    helios_slice rest;
+    uint64_t prefix;
+
+    if (order != 0)
+        return order < 0 ? 0 : b->count;
+    rest = slice_make(slice_bytes(key) + b->shared_size, key.size - b->shared_size);
+    prefix = key_prefix(rest, 0);
+    if (near < b->count && entry_before(b, near, rest, prefix, tag)) {
+        low = near + 1;
+        for (uint32_t at = low; at < b->count; at += step, step *= 2) {
+            if (!entry_before(b, at, rest, prefix, tag)) {
+                high = at;
+                break;
+            }
+            low = at + 1;
+        }
+    } else {
+        high = near;
+        for (uint32_t at = near; at > 0; step *= 2) {
+            at = near > step ? near - step : 0;
+            if (entry_before(b, at, rest, prefix, tag)) {
+                low = at + 1;
+                break;
+            }
+            high = at;
+        }
+    }
+    return lower_bound_among(b, low, high - low, rest, prefix, tag);
 }
 
 #if defined(__SSE2__)

@@ -146,6 +146,8 @@ static inline uint64_t block_tag(const struct block *b, uint32_t i)
 }
 /* Index of the first entry at or after (key, tag) in internal order; count if none. */
 uint32_t block_lower_bound(const struct block *, helios_slice key, uint64_t tag);
+/* The same, and cheap when it is a few entries from `near` (at most count). */
+uint32_t block_lower_bound_near(const struct block *, helios_slice key, uint64_t tag, uint32_t near);
 /* Index of the entry with exactly this key in a data block, through the hash column; count if none. */
 uint32_t block_find(const struct block *, helios_slice key, uint64_t hash);
 

@@ -100,4 +100,10 @@ static inline helios_slice index_key(const struct index *index, uint32_t i)
     return slice_make(index->keys + from, get_u32(index->key_ends + (size_t)i * 4) - from);
 }
 
+/* Whether (key, tag) is at or before the end of block i, as its separator tells. */
+static inline bool index_reaches(const struct index *index, uint32_t i, helios_slice key, uint64_t tag)
+{
+    return key_compare(index_key(index, i), index_last_tag(index, i), key, tag) >= 0;
+}
+
 #endif

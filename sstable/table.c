@@ -513,19 +513,32 @@ static bool entry_has_key(const struct block *b, uint32_t at, helios_slice key)
            memcmp(slice_bytes(key) + b->shared_size, suffix.data, suffix.size) == 0;
 }
 
-/* The newest version was too new: the newest one <= seq among the older ones. */
-static enum table_found get_history(const struct fetch *fetch, helios_slice key, helios_seq seq,
+/* The history block where the newest version <= seq of the key is, if there is one; asked for before the data block
+ * is searched, so that both wait for memory together. */
+static uint32_t find_history(const struct fetch *fetch, helios_slice key, helios_seq seq)
+{
+    struct table_part *history = fetch->table->history;
+    uint32_t i = index_find_tag(&history->index, key, tag_at(seq));
+    struct frame *frame;
+
+    if (fetch->may_read ||
+        i == history->index.count) /* only inside an epoch a frame may be touched uncounted */
+        return i;
+    frame = cache_peek(&history->slots[i]);
+    if (frame)
+        prefetch_columns(&frame->block);
+    return i;
+}
+
+/* The newest version was too new: the newest one <= seq among the older ones, all in history block i or later. */
+static enum table_found get_history(const struct fetch *fetch, uint32_t i, helios_slice key, helios_seq seq,
                                     struct table_hit *hit)
 {
     struct table_part *history = fetch->table->history;
     enum table_found found;
     struct frame *frame;
-    uint32_t i, at;
+    uint32_t at;
 
-    if (!history)
-        return hit_error(hit, fail_corrupt("%s: at %" PRIu64 ": an entry with history in a table without",
-                                           table_path(fetch->table), fetch->table->footer.properties.offset));
-    i = index_find_tag(&history->index, key, tag_at(seq));
     if (i == history->index.count)
         return TABLE_ABSENT;
     found = fetch_block(fetch, history, i, hit, &frame);
@@ -542,27 +555,33 @@ static enum table_found get_history(const struct fetch *fetch, helios_slice key,
 static inline enum table_found get_data(const struct fetch *fetch, struct table_part *part, uint32_t i,
                                         helios_slice key, uint64_t hash, helios_seq seq, struct table_hit *hit)
 {
-    helios_seq override_seq = fetch->table->override_seq, version;
+    const struct table *t = fetch->table;
+    bool may_be_older = seq < t->seq_max && t->history && seq < index_seq_max(&part->index, i),
+         is_older = false;
+    uint32_t history_at = may_be_older ? find_history(fetch, key, seq) : 0, at;
     enum table_found found;
     struct frame *frame;
-    bool older;
-    uint32_t at;
+    helios_seq version;
 
     found = fetch_block(fetch, part, i, hit, &frame);
     if (found != TABLE_FOUND)
         return found;
     prefetch_columns(&frame->block);
     at = block_find(&frame->block, key, hash);
-    older = false;
     if (at < frame->block.count) {
-        version = override_seq ? override_seq : block_seq(&frame->block, at);
+        version = t->override_seq ? t->override_seq : block_seq(&frame->block, at);
         if (version <= seq)
             return take_entry(fetch, frame, at, version, hit);
-        older = block_kind_bits(&frame->block, at) & BLOCK_HAS_HISTORY;
+        is_older = block_kind_bits(&frame->block, at) & BLOCK_HAS_HISTORY;
     }
     if (fetch->may_read)
         frame_unref(frame);
-    return older ? get_history(fetch, key, seq, hit) : TABLE_ABSENT;
+    if (!is_older)
+        return TABLE_ABSENT;
+    if (!may_be_older)
+        return hit_error(hit, fail_corrupt("%s: at %" PRIu64 ": an entry with history in a table without",
+                                           table_path(t), t->footer.properties.offset));
+    return get_history(fetch, history_at, key, seq, hit);
 }
 
 enum table_found table_get(struct table *t, helios_slice key, uint64_t hash, helios_seq seq, bool may_read,

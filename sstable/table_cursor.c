@@ -417,19 +417,46 @@ static bool history_key_is(const struct table_cursor *c, helios_slice key)
            memcmp(slice_bytes(key) + b->shared_size, suffix.data, suffix.size) == 0;
 }
 
+/* Where (key, tag) stands, seen from where the history stands: a walk asks for one key after the other, whose
+ * versions lie in the same order. False: too far away, or at the block's edge backward, or an error. */
+static bool history_is_near(struct table_cursor *c, helios_slice key, uint64_t tag)
+{
+    struct cursor_side *side = &c->history;
+    const struct index *index = &c->table->history->index;
+
+    if (!side->block)
+        return false;
+    side->at = block_lower_bound_near(side->block, key, tag, side->at);
+    if (side->at == 0) /* it may be in the block before, unless that ends before it */
+        return side->number == 0 || !index_reaches(index, side->number - 1, key, tag);
+    if (side->at < side->block->count || index_reaches(index, side->number, key, tag))
+        return true;
+    if (side->number + 1 == index->count || !index_reaches(index, side->number + 1, key, tag) ||
+        !side_load(c, side, c->table->history, side->number + 1))
+        return false;
+    side->at = block_lower_bound_near(side->block, key, tag, 0);
+    return true;
+}
+
 /* To the first version at or after (key, tag); false when that is not one of key's, or on error. */
 static bool history_seek(struct table_cursor *c, helios_slice key, uint64_t tag)
 {
     struct table_part *history = c->table->history;
-    uint32_t number = index_find_tag(&history->index, key, tag);
 
-    if (number == history->index.count) {
-        side_leave(&c->history);
-        return false;
+    if (!history_is_near(c, key, tag)) {
+        uint32_t number;
+
+        if (c->base.status != HELIOS_OK)
+            return false;
+        number = index_find_tag(&history->index, key, tag);
+        if (number == history->index.count) {
+            side_leave(&c->history);
+            return false;
+        }
+        if (!side_load(c, &c->history, history, number))
+            return false;
+        c->history.at = block_lower_bound(c->history.block, key, tag);
     }
-    if (!side_load(c, &c->history, history, number))
-        return false;
-    c->history.at = block_lower_bound(c->history.block, key, tag);
     return c->history.at < c->history.block->count && history_key_is(c, key);
 }
 

@@ -146,6 +146,8 @@ static void check_searches(const struct block *b, struct random *r, bool version
         e.seq = 1 + random_below(r, 2000);
         at = slow_lower_bound(key_of(&e), tag_at(e.seq));
         assert(block_lower_bound(b, key_of(&e), tag_at(e.seq)) == at);
+        for (uint32_t near = 0; near <= b->count; near++)
+            assert(block_lower_bound_near(b, key_of(&e), tag_at(e.seq), near) == at);
         found = block_find(b, key_of(&e), hash_key(key_of(&e)));
         at = slow_lower_bound(key_of(&e), TAG_MAX);
         assert((found == b->count) == (at == entry_count || !slice_equal(key_of(&entries[at]), key_of(&e))));
