@@ -12,6 +12,7 @@ enum {
     GRANDPARENT_FILES = 25, /* target files an output, or a moved file, may overlap two levels down */
     EXPAND_FILES = 25,      /* target files up to which inputs grow that bring in no further overlaps */
     RANGE_FILES = 16,       /* target files' worth of input in a step of a manual compaction */
+    SINK_ENTRIES = 25,      /* entries below, for each of a file that sinks */
 };
 
 /* A pick in the making; becomes a struct compact_pick by publish(). */
@@ -460,12 +461,111 @@ static helios_status pick_garbage(const struct compact_tree *tree, struct compac
     return HELIOS_OK;
 }
 
+/* ---- what sinks ---- */
+
+static bool has_left_retention(const struct compact_tree *tree, const struct table_file *file)
+{
+    return tree->sink_time > 0 && file_seq_max(file) <= tree->horizon &&
+           file->properties.time_max <= tree->sink_time;
+}
+
+/* An entry hides at most one below that is not history there already, a range delete any number. So this bounds what
+ * is rewritten for what can go: a few entries above very many stay where they are. */
+static bool is_worth_sinking(uint64_t entries, uint64_t range_deletes, uint64_t below)
+{
+    return below > 0 && (range_deletes > 0 || below <= entries * SINK_ENTRIES);
+}
+
+static uint64_t entries_below(const struct compact_tree *tree, int level, const struct span *span)
+{
+    uint64_t entries = 0;
+
+    for (int below = level + 1; below < COMPACT_LEVELS; below++) {
+        struct run run = level_overlaps(&tree->levels[below], span);
+
+        for (size_t i = run.first; i < run.end; i++)
+            entries += tree->levels[below].files[i]->properties.entries;
+    }
+    return entries;
+}
+
+/* What goes down with it counts as well; what is older lies below it, also in L0. */
+static bool sinks_from_l0(const struct compact_tree *tree, size_t index)
+{
+    const struct compact_level *l0 = &tree->levels[0];
+    struct span span = span_of(l0->files[index]);
+    uint64_t entries = 0, range_deletes = 0, below = entries_below(tree, 0, &span);
+
+    if (!has_left_retention(tree, l0->files[index]))
+        return false;
+    for (size_t i = compact_l0_begin(tree); i < l0->count; i++) {
+        const struct table_file *file = l0->files[i];
+
+        if (!has_left_retention(tree, file) || !file_overlaps(file, &span))
+            continue;
+        entries += file->properties.entries;
+        range_deletes += file->properties.range_deletes;
+        below += i > index ? file->properties.entries : 0;
+    }
+    return is_worth_sinking(entries, range_deletes, below) || compact_may_hide(tree, l0->files[index]);
+}
+
+/* One level down; or rewritten in place, if there is nothing below to hide. */
+static bool choose_to_sink(const struct compact_tree *tree, int level, size_t index, struct choice *c)
+{
+    const struct table_file *file = tree->levels[level].files[index];
+    const struct table_properties *p = &file->properties;
+    struct span span = span_of(file);
+    uint64_t below;
+
+    if (!has_left_retention(tree, file))
+        return false;
+    below = entries_below(tree, level, &span);
+    if (below == 0 && compact_may_hide(tree, file))
+        return choose_file(tree, level, index, level, COMPACT_REASON_EXPIRED, c);
+    if (!is_worth_sinking(p->entries, p->range_deletes, below) ||
+        !choose_file(tree, level, index, level + 1, COMPACT_REASON_EXPIRED, c))
+        return false;
+    expand(c);
+    return true;
+}
+
+/* From the top, so that what meets on the way goes on together: each entry is moved once a level at most, and it
+ * ends where nothing lies below. One job at a time, and none beside others. */
+static helios_status pick_sinking(const struct compact_tree *tree, struct compact_pick **pick)
+{
+    const struct compact_level *l0 = &tree->levels[0];
+
+    if (tree->running_count > 0)
+        return HELIOS_OK;
+    for (size_t i = compact_l0_begin(tree); i < l0->count; i++) {
+        helios_status status;
+
+        if (!sinks_from_l0(tree, i))
+            continue;
+        status = pick_from_l0(tree, i, COMPACT_REASON_EXPIRED, pick);
+        if (status != HELIOS_OK || *pick)
+            return status;
+        break; /* L0 is busy: damaged */
+    }
+    for (int level = 1; level < COMPACT_LEVELS; level++) {
+        for (size_t i = 0; i < tree->levels[level].count; i++) {
+            struct choice c;
+
+            if (choose_to_sink(tree, level, i, &c))
+                return publish(&c, pick);
+        }
+    }
+    return HELIOS_OK;
+}
+
 helios_status compact_pick(const struct compact_tree *tree, struct compact_pick **pick_out)
 {
     static helios_status (*const by_urgency[])(const struct compact_tree *, struct compact_pick **) = {
         pick_drop,
         pick_by_score,
         pick_garbage,
+        pick_sinking,
     };
     struct compact_pick *pick = NULL;
 

@@ -269,6 +269,12 @@ bool compact_has_tombstones(const struct compact_tree *tree, const struct table_
     return passed(tree, file, file_seq_min(file) - 1, file_seq_max(file)) >= 0.5;
 }
 
+bool compact_may_hide(const struct compact_tree *tree, const struct table_file *file)
+{
+    return file->properties.range_deletes &&
+           passed(tree, file, file_seq_min(file) - 1, file_seq_max(file)) == 1;
+}
+
 /* ---- what is outside ---- */
 
 bool compact_may_hold_older(void *arg, helios_slice from, helios_slice to, bool inclusive)

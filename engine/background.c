@@ -7,6 +7,10 @@
 enum {
     JANITOR_INTERVAL = 250000, /* us between looks while there is something to wait for */
     JANITOR_IDLE_INTERVAL = 1000000,
+    SINK_AGE = 300000000,  /* us: what sinks beside ordinary work is older */
+    IDLE_LEAST = 1000000,  /* us without commits, and the retention, until a memtable is flushed for that; */
+    IDLE_LONG = 300000000, /* a small one, or where no retention tells what is old */
+    IDLE_PART = 16,        /* of a memtable: less is small */
     SPACE_RESERVE_BYTES = 4 << 20, /* beyond what a flush needs, before it is tried again */
 };
 
@@ -23,12 +27,26 @@ static helios_seq l0_limit(struct helios_db *db)
     return oldest->first && oldest->first - 1 < visible ? oldest->first - 1 : visible;
 }
 
+/* With nothing new for as long as the retention the database is at rest, and sinks to its live data; else only what
+ * has been left alone for a while does. */
+static uint64_t sink_time_locked(struct helios_db *db, helios_seq horizon)
+{
+    uint64_t now = io_time(db->fs);
+
+    if (db->options.history_retention != 0 && horizon == atomic_load(&db->latest))
+        return UINT64_MAX;
+    return now > SINK_AGE ? now - SINK_AGE : 0;
+}
+
 void compact_tree_of(struct helios_db *db, struct version *version, struct compact_tree *tree)
 {
+    helios_seq horizon = horizon_of_jobs_locked(db);
+
     *tree = (struct compact_tree){
         .memtable_bytes = db->options.memtable_bytes,
         .target_file_bytes = db->target_bytes,
-        .horizon = db->options.history_retention == 0 ? atomic_load(&db->visible) : atomic_load(&db->horizon),
+        .horizon = horizon,
+        .sink_time = sink_time_locked(db, horizon),
         .limit_seq = l0_limit(db),
         .running = db->running,
         .running_count = db->running_count,
@@ -133,22 +151,72 @@ static void retry_locked(struct helios_db *db)
     condition_broadcast(&db->state_changed);
 }
 
+/* Since when nothing was committed, by the monotonic clock. */
+struct rest {
+    helios_seq latest;
+    uint64_t since;
+};
+
+static uint64_t time_at_rest(struct helios_db *db, struct rest *rest)
+{
+    uint64_t now = io_monotonic(db->fs);
+    helios_seq latest = atomic_load(&db->latest);
+
+    if (latest != rest->latest || now < rest->since)
+        *rest = (struct rest){latest, now};
+    return now - rest->since;
+}
+
+/* Is the active memtable to be flushed because nothing is written? All of it is behind the horizon then, and what it
+ * and the tables below it shadow can go; a small one is not worth a table each time that there is a pause. */
+static bool rests_too_long_locked(struct helios_db *db, uint64_t rest)
+{
+    const struct view *view = atomic_load(&db->view);
+    uint64_t retention = db->options.history_retention, least = retention > IDLE_LEAST ? retention : IDLE_LEAST;
+    bool small = memtable_used(view->active->memtable) < db->options.memtable_bytes / IDLE_PART;
+
+    if ((retention == 0 || small) && least < IDLE_LONG)
+        least = IDLE_LONG;
+    return rest >= least && !mem_slot_empty(view->active) && view->closed_count == 0 &&
+           horizon_of_jobs_locked(db) == atomic_load(&db->latest) && db->failure.status == HELIOS_OK &&
+           db->space_failure.status == HELIOS_OK;
+}
+
+static void flush_at_rest(struct helios_db *db, struct rest *rest)
+{
+    uint64_t time = time_at_rest(db, rest);
+    struct mem_slot *slot = NULL;
+
+    mutex_lock(&db->state_mu);
+    if (!db->recovering && rests_too_long_locked(db, time))
+        slot = mem_slot_ref(db->active);
+    mutex_unlock(&db->state_mu);
+    if (!slot)
+        return;
+    if (memtable_switch(db, slot) != HELIOS_OK)
+        rest->since = io_monotonic(db->fs); /* no memory: after another rest */
+    mem_slot_unref(slot);
+}
+
 static void *janitor_run(void *arg)
 {
     struct helios_db *db = arg;
+    struct rest rest = {0};
 
     mutex_lock(&db->state_mu);
     while (!atomic_load(&db->closing)) {
-        bool waiting = db->space_failure.status != HELIOS_OK;
+        bool moves, waiting = db->space_failure.status != HELIOS_OK;
 
         condition_wait_for(&db->state_changed, &db->state_mu,
                            waiting ? JANITOR_INTERVAL : JANITOR_IDLE_INTERVAL);
         if (atomic_load(&db->closing))
             break;
         retry_locked(db);
+        moves = db->options.history_retention != 0;
         mutex_unlock(&db->state_mu);
-        if (db->options.history_retention != 0)
+        if (moves)
             horizon_move(db);
+        flush_at_rest(db, &rest);
         epoch_collect();
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);

@@ -39,6 +39,7 @@ struct world {
     struct table_file **copies[RUNNING_MAX]; /* level arrays of the version the pick was made on */
     size_t running_count;
     helios_seq latest, horizon, limit;
+    uint64_t sink_time;
     uint64_t next_number;
     uint64_t jobs, reasons[COMPACT_REASON_MANUAL + 1], moves;
     bool pinned; /* nothing is ever collected */
@@ -255,6 +256,7 @@ static struct table_file **snapshot(const struct world *w, struct compact_tree *
         .target_file_bytes = FLUSH_ENTRIES * ENTRY_BYTES / 2,
         .horizon = w->horizon,
         .limit_seq = w->limit,
+        .sink_time = w->sink_time,
         .running = (const struct compact_pick *const *)w->running,
         .running_count = w->running_count,
     };
@@ -493,6 +495,20 @@ static void check_quiet(const struct world *w)
     mem_free(copy);
 }
 
+/* What is left above something that it may hide is little. */
+static void check_sunk(const struct world *w)
+{
+    size_t above = 0, total = 0;
+
+    for (int level = 0; level < COMPACT_LEVELS; level++) {
+        for (size_t i = 0; i < w->counts[level]; i++) {
+            total += sim_of(w->files[level][i])->count;
+            above += level > 0 && level < COMPACT_LAST_LEVEL ? sim_of(w->files[level][i])->count : 0;
+        }
+    }
+    assert(above * 10 <= total);
+}
+
 static void test_life(uint64_t seed, bool ascending, bool pinned, int flushes)
 {
     struct world *w = world_new(seed);
@@ -515,6 +531,10 @@ static void test_life(uint64_t seed, bool ascending, bool pinned, int flushes)
     w->horizon = w->latest;
     settle_down(w);
     check_quiet(w);
+    w->sink_time = UINT64_MAX;
+    settle_down(w);
+    check_quiet(w);
+    check_sunk(w);
     for (int level = 1; level < COMPACT_LEVELS && !pinned; level++) {
         for (size_t i = 0; i < w->counts[level]; i++) {
             struct compact_tree tree = {.horizon = w->horizon};
@@ -686,8 +706,87 @@ static void test_split_key(void)
     world_free(w);
 }
 
+/* ---- what sinks ---- */
+
+static struct table_file *add_file(struct world *w, int level, uint32_t from, uint32_t to, helios_seq seq)
+{
+    struct item items[KEY_SPACE];
+    size_t count = 0;
+    struct table_file *file;
+
+    for (uint32_t key = from; key < to; key++)
+        items[count++] = (struct item){key, seq, false};
+    file = file_new(w, items, count);
+    file->collected = 0;
+    file->properties.time_max = seq * 1000;
+    if (level == 0)
+        insert_file(w, 0, 0, file);
+    else
+        insert_sorted(w, level, file);
+    w->latest = seq > w->latest ? seq : w->latest;
+    return file;
+}
+
+/* Jobs until it is quiet. */
+static uint64_t jobs_to_rest(struct world *w)
+{
+    uint64_t before = w->jobs;
+
+    settle_down(w);
+    return w->jobs - before;
+}
+
+static void test_sinking(void)
+{
+    static const struct {
+        const char *name;
+        int level;
+        uint32_t from, to; /* of the newer file; [100, 200) lie on the last level, at number 1 */
+        helios_seq seq, horizon;
+        uint64_t sink_time, range_deletes;
+        bool pinned;
+        uint64_t jobs;  /* until it is quiet */
+        size_t entries; /* then */
+    } cases[] = {
+        {"a level at a time to the bottom", 4, 100, 150, 5, 5, 5000, 0, false, 2, 100},
+        {"out of L0 by the base level", 0, 100, 150, 5, 5, 5000, 0, false, 2, 100},
+        {"pinned versions go down once", 3, 100, 150, 5, 5, 5000, 0, true, 3, 150},
+        {"within the retention", 4, 100, 150, 5, 4, 5000, 0, false, 0, 150},
+        {"too young", 4, 100, 150, 5, 5, 4999, 0, false, 0, 150},
+        {"nothing sinks", 4, 100, 150, 5, 5, 0, 0, false, 0, 150},
+        {"nothing below", 4, 200, 250, 5, 5, 5000, 0, false, 0, 150},
+        {"few over many", 4, 100, 103, 5, 5, 5000, 0, false, 0, 103},
+        {"few, but a range delete", 4, 100, 103, 5, 5, 5000, 1, false, 2, 100},
+        {"a range delete over its own file alone", 4, 200, 250, 5, 5, 5000, 1, false, 1, 150},
+        {"the same in L0: moved first", 0, 200, 250, 5, 5, 5000, 1, false, 2, 150},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world *w = world_new(i + 1);
+        struct table_file *newer;
+        size_t entries = 0;
+        uint64_t jobs;
+
+        add_file(w, COMPACT_LAST_LEVEL, 100, 200, 1);
+        newer = add_file(w, cases[i].level, cases[i].from, cases[i].to, cases[i].seq);
+        newer->properties.range_deletes = cases[i].range_deletes;
+        w->horizon = cases[i].horizon;
+        w->sink_time = cases[i].sink_time;
+        w->pinned = cases[i].pinned;
+        jobs = jobs_to_rest(w);
+        for (int level = 0; level < COMPACT_LEVELS; level++)
+            for (size_t k = 0; k < w->counts[level]; k++)
+                entries += sim_of(w->files[level][k])->count;
+        if (jobs != cases[i].jobs || entries != cases[i].entries)
+            fprintf(stderr, "%s: %d jobs, %zu entries\n", cases[i].name, (int)jobs, entries);
+        assert(jobs == cases[i].jobs && entries == cases[i].entries);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
+    test_sinking();
     test_targets();
     test_split_key();
     test_drop_and_split();
