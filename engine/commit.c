@@ -88,6 +88,8 @@ static void publish_prefix(struct helios_db *db)
             if (slot->entry.count) {
                 last_commit = last;
                 stretch_append(&slot->slot->stretch, &slot->entry);
+                if (!slot->end && db->wal)
+                    stretch_mark_unlogged(&slot->slot->stretch);
             }
             if (slot->end) {
                 end = slot->end;
@@ -470,6 +472,17 @@ static void insert_nodes(struct preparation *p, helios_seq seq)
         memtable_insert(p->slot->memtable, p->nodes[i], seq, &thread_hint);
 }
 
+helios_status record_write(struct helios_db *db, const struct reserved *reserved,
+                           const struct wal_record *record, uint64_t body_hash, const helios_slice *pieces,
+                           size_t count)
+{
+    helios_status status = wal_write(db->wal, &reserved->log, record, body_hash, pieces, count);
+
+    if (status != HELIOS_OK)
+        fate_refused(db, reserved->first);
+    return status;
+}
+
 static helios_status write_record(struct helios_db *db, const struct reserved *reserved,
                                   enum wal_record_type type, helios_branch_id branch,
                                   const struct write_set *set, uint64_t body_hash)
@@ -484,8 +497,7 @@ static helios_status write_record(struct helios_db *db, const struct reserved *r
         .body = {NULL, set->body_size},
     };
 
-    return wal_write(db->wal, &reserved->log, &record, body_hash, set->pieces,
-                     type == WAL_VOID ? 0 : set->piece_count);
+    return record_write(db, reserved, &record, body_hash, set->pieces, type == WAL_VOID ? 0 : set->piece_count);
 }
 
 /* Applies a reserved commit. A transaction can still lose here, a range delete fail for want of memory: then the

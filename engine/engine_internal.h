@@ -90,6 +90,16 @@ struct txn_queue {
     _Atomic uint32_t starving; /* 1: the first loses all the same: newcomers wait, asleep on this */
 };
 
+/* What is known of numbers that are no commit's, and of old ones that are. */
+struct fate {
+    /* Constant after open. */
+    struct lost_range lost[LOST_RANGES_MAX];
+    uint32_t lost_count;
+    helios_seq recovered; /* commits up to here survive: the open saw to it */
+    /* Atomic. */
+    _Atomic helios_seq refused; /* the least number whose record the log refused; UINT64_MAX: none */
+};
+
 struct helios_db {
     /* Constant after open. */
     helios_options options; /* but history_retention: guarded by state_mu */
@@ -131,6 +141,7 @@ struct helios_db {
         ingests_logged; /* commits whose record may be in the log before their tables are in the tree */
     _Atomic uint32_t iterators, snapshots, transactions; /* open handles */
     _Atomic uint64_t user_bytes;                         /* key and value bytes committed since creation */
+    struct fate fate;
 
     /* Guarded by commit_mu: the reservation. */
     struct mutex commit_mu __attribute__((aligned(64)));
@@ -200,6 +211,13 @@ helios_status db_writable(struct helios_db *) CHECKED;
 /* Keeps the first fatal error: the database is read-only from now on; wakes everybody. Returns status. */
 helios_status db_fail(struct helios_db *, helios_status status);
 
+/* ---- fate.c ---- */
+/* At the end of an open. */
+void fate_begin(struct helios_db *);
+/* The log has not got the record of the commit that begins with this number: neither it nor a later one that is
+ * not visible will ever be. */
+void fate_refused(struct helios_db *, helios_seq first);
+
 /* ---- write path: commit.c, ingest.c, memtables.c ---- */
 /* One commit on a branch, acknowledged by durability. commit may be NULL. */
 helios_status commit_write(struct helios_db *, helios_branch_id branch, helios_durability, struct write_set *,
@@ -244,6 +262,9 @@ enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, si
                                    uint64_t record_size, uint64_t now, struct footprint *, struct reserved *);
 /* Of a commit, if there is a transaction that will ask; else, or without memory, NULL. */
 struct footprint *footprint_of(struct helios_db *, helios_branch_id, const struct write_set *);
+/* Copies the record of a reservation to its place in the log; notes the fate of what follows if that fails. */
+helios_status record_write(struct helios_db *, const struct reserved *, const struct wal_record *,
+                           uint64_t body_hash, const helios_slice *pieces, size_t count) CHECKED;
 helios_status reserve_wait(struct helios_db *, enum reserve_result why, uint64_t record_size) CHECKED;
 /* The commit is complete: advances the visible number over all complete ones and returns once this one is
  * visible. */

@@ -316,7 +316,7 @@ static helios_status give_up(struct helios_db *db, helios_branch_id branch, cons
     helios_status status = HELIOS_OK;
 
     if (reserved->logged)
-        status = wal_write(db->wal, &reserved->log, &record, hash_bytes("", 0), NULL, 0);
+        status = record_write(db, reserved, &record, hash_bytes("", 0), NULL, 0);
     return status == HELIOS_OK ? publish_void(db, reserved) : db_fail(db, status);
 }
 
@@ -352,7 +352,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
 
     atomic_fetch_add(&db->ingests_logged, 1); /* before the record counts as published: see checkpoint.c */
     if (reserved->logged)
-        status = wal_write(db->wal, &reserved->log, &record, hash_bytes(body->data, body->size), &piece, 1);
+        status = record_write(db, reserved, &record, hash_bytes(body->data, body->size), &piece, 1);
     if (status == HELIOS_OK)
         status = make_record_durable(db, reserved);
     for (size_t i = 0; i < result->count; i++)

@@ -13,9 +13,6 @@ static helios_status not_yet(const char *what)
         return not_yet(#name);                                                                                 \
     }
 
-REFUSE(helios_history_new,
-       (helios_db * db, const helios_read_options *options, helios_slice key, helios_history **h))
-REFUSE(helios_history_status, (const helios_history *h))
 REFUSE(helios_branch_create,
        (helios_db * db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
 REFUSE(helios_branch_find, (helios_db * db, const char *name, helios_branch_id *id))
@@ -35,15 +32,6 @@ REFUSE(helios_feed_bounds, (helios_db * db, helios_seq *oldest, helios_seq *newe
 #undef REFUSE
 
 /* None of these handles can exist yet. */
-bool helios_history_next(helios_history *h, helios_version *version)
-{
-    return false;
-}
-void helios_history_free(helios_history *h) {}
-helios_commit_fate helios_commit_state(helios_db *db, helios_seq seq)
-{
-    return HELIOS_COMMIT_UNKNOWN;
-}
 bool helios_diff_next(helios_diff *diff, helios_difference *difference)
 {
     return false;

@@ -652,7 +652,10 @@ static helios_status open_found(struct helios_db *db)
         tell_clock(db);
     if (status == HELIOS_OK)
         status = tags_load(db);
-    return status == HELIOS_OK ? start(db) : status;
+    if (status != HELIOS_OK)
+        return status;
+    fate_begin(db);
+    return start(db);
 }
 
 helios_status engine_open(struct io_fs *fs, const char *path, const helios_options *given, helios_db **out)

@@ -32,6 +32,8 @@ helios_status stretch_prepare_slowly(struct stretch *s)
         return fail_no_memory(sizeof(*chunk));
     chunk->before = NULL;
     atomic_init(&chunk->count, 0);
+    for (size_t i = 0; i < STRETCH_MARK_WORDS; i++)
+        atomic_init(&chunk->unlogged[i], 0);
     if (!atomic_compare_exchange_strong(&s->spare, &expected, chunk))
         mem_free(chunk); /* another thread was faster */
     return HELIOS_OK;
@@ -54,6 +56,14 @@ void stretch_append(struct stretch *s, const struct timeline_entry *entry)
     }
     chunk->entries[count] = *entry;
     atomic_store_explicit(&chunk->count, count + 1, memory_order_release);
+}
+
+void stretch_mark_unlogged(struct stretch *s)
+{
+    struct stretch_chunk *chunk = atomic_load_explicit(&s->newest, memory_order_relaxed);
+    uint32_t at = atomic_load_explicit(&chunk->count, memory_order_relaxed) - 1;
+
+    atomic_fetch_or_explicit(&chunk->unlogged[at / 64], UINT64_C(1) << at % 64, memory_order_release);
 }
 
 static const struct stretch_chunk *newest_of(const struct stretch *s)
@@ -123,22 +133,30 @@ bool stretch_at_seq(const struct stretch *s, helios_seq seq, struct timeline_ent
     return find(s, UINT64_MAX, seq, entry);
 }
 
-size_t stretch_read_up(const struct stretch *s, helios_seq seq, struct timeline_entry *out, size_t max)
+/* The first entry whose number is at or above seq is the n-th of this chunk; NULL: none is. It is in the oldest chunk
+ * that has one: the chunks behind that have only higher ones. */
+static const struct stretch_chunk *find_from(const struct stretch *s, helios_seq seq, uint32_t *n)
 {
     const struct stretch_chunk *from = NULL;
-    uint32_t first = 0, count;
 
-    /* The oldest chunk that has one: the chunks behind it have only higher ones. */
     for (const struct stretch_chunk *chunk = newest_of(s); chunk; chunk = chunk->before) {
         uint32_t below = seq ? at_or_before(chunk, UINT64_MAX, seq - 1) : 0;
 
         if (below < count_of(chunk)) {
             from = chunk;
-            first = below;
+            *n = below;
         }
         if (below > 0)
             break;
     }
+    return from;
+}
+
+size_t stretch_read_up(const struct stretch *s, helios_seq seq, struct timeline_entry *out, size_t max)
+{
+    uint32_t first, count;
+    const struct stretch_chunk *from = find_from(s, seq, &first);
+
     if (!from)
         return 0;
     count = count_of(from) - first;
@@ -146,6 +164,14 @@ size_t stretch_read_up(const struct stretch *s, helios_seq seq, struct timeline_
         count = (uint32_t)max;
     memcpy(out, from->entries + first, count * sizeof(*out));
     return count;
+}
+
+bool stretch_is_unlogged(const struct stretch *s, helios_seq seq)
+{
+    uint32_t n;
+    const struct stretch_chunk *chunk = find_from(s, seq, &n);
+
+    return chunk && atomic_load_explicit(&chunk->unlogged[n / 64], memory_order_acquire) >> n % 64 & 1;
 }
 
 size_t stretch_read_down(const struct stretch *s, helios_seq seq, struct timeline_entry *out, size_t max)

@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include <stdatomic.h>
 
-enum { STRETCH_CHUNK_ENTRIES = 4096 };
+enum { STRETCH_CHUNK_ENTRIES = 4096, STRETCH_MARK_WORDS = STRETCH_CHUNK_ENTRIES / 64 };
 
 struct timeline_entry {
     uint64_t time;   /* us; never decreases */
@@ -19,7 +19,8 @@ struct timeline_entry {
 
 struct stretch_chunk {
     struct stretch_chunk *before;
-    _Atomic uint32_t count; /* release: entries below are written */
+    _Atomic uint32_t count;                        /* release: entries below are written */
+    _Atomic uint64_t unlogged[STRETCH_MARK_WORDS]; /* a bit for each entry: in no log */
     struct timeline_entry entries[STRETCH_CHUNK_ENTRIES];
 };
 
@@ -37,6 +38,8 @@ static inline helios_status stretch_prepare(struct stretch *s)
     return atomic_load_explicit(&s->spare, memory_order_acquire) ? HELIOS_OK : stretch_prepare_slowly(s);
 }
 void stretch_append(struct stretch *, const struct timeline_entry *);
+/* The entry appended last is of a commit that is in no log; known to whoever learns of the commit after. */
+void stretch_mark_unlogged(struct stretch *);
 
 bool stretch_empty(const struct stretch *);
 /* The first and the last entry; false when there is none. */
@@ -48,6 +51,8 @@ bool stretch_at_seq(const struct stretch *, helios_seq seq, struct timeline_entr
  * Fewer than max although there are more, where a chunk ends. */
 size_t stretch_read_up(const struct stretch *, helios_seq seq, struct timeline_entry *out, size_t max);
 size_t stretch_read_down(const struct stretch *, helios_seq seq, struct timeline_entry *out, size_t max);
+/* Whether the first entry numbered at or above seq is marked so. */
+bool stretch_is_unlogged(const struct stretch *, helios_seq seq);
 
 /* All entries by index, of a stretch that is complete: for its flush. */
 struct stretch_index {
