@@ -58,6 +58,7 @@ run heliosctl put db airport:JFK "$(heliosctl get db airport:JFK |
 run heliosctl get db airport:JFK
 run heliosctl get db airport:JFK --at tag:before-correction
 run heliosctl get db airport:JFK --at "$before"
+run heliosctl history db airport:JFK
 run heliosctl log db --limit 5
 run heliosctl pins db
 

@@ -272,7 +272,7 @@ expect 0 help tag drop
 has out 'heliosctl tag drop'
 expect 2 tag nonsense past
 
-# ---- times, log ----
+# ---- times, history, log ----
 sleep 0.01
 between=$(date -u '+%F %T.%6N')
 sleep 0.01
@@ -292,6 +292,32 @@ says out 0
 expect 0 count past --at '1 us ago'
 says out 1
 expect 0 put past long "$(head -c 3000 /dev/zero | tr '\0' v)"
+expect 0 history past k
+lines out 6
+grep -q '^ *6  20.*  delete *$' out || { fail "history: the delete"; cat out; }
+grep -q '^ *1  20.*  put  *3 B  one$' out || { fail "history: the first put"; cat out; }
+expect 0 history past k --at "$between" --limit 2
+lines out 3
+has out three
+expect 0 history past k --json
+json_lines history
+python3 - <<'END' || fail "history --json"
+import json
+versions = [json.loads(line) for line in open("out")]
+assert [v["seq"] for v in versions] == [6, 5, 3, 2, 1]
+assert [v.get("value") for v in versions] == [None, "four", "three", "two", "one"]
+assert versions[0]["change"] == "delete" and versions[1]["change"] == "put" and versions[1]["size"] == 4
+assert versions[1]["time"].endswith("Z") and versions[0]["time_micros"] >= versions[1]["time_micros"]
+END
+expect 0 history past long
+has out 'vvv...'
+expect 0 history past long --json
+[ "$(wc -c <out)" -gt 3000 ] || fail "history --json shortens values"
+expect 0 history past 6f74686572 --hex
+has out '  78'
+expect 1 history past nothing
+has err 'no version of "nothing"'
+expect 1 history past k --at start
 expect 0 log past
 lines out 8
 expect 0 log past --json
