@@ -1,6 +1,7 @@
 #!/bin/bash
 # quickstart.sh - builds Helios and shows it at work on real data: loads two files, reads, corrects a
-# value and reads it as it was, kills a writer in the middle of its work, recovers, verifies. On a bare Debian 12 it installs what it needs.
+# value and reads it as it was, kills a writer in the middle of its work, recovers, verifies. On a
+# bare Debian 12 it installs what it needs.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
