@@ -46,12 +46,12 @@ void fault_failed(const char *file, int line, const char *format, ...)
 
 /* ---- keys and values ---- */
 
-static helios_slice marker_key(unsigned index, char out[16])
+helios_slice world_marker(unsigned index, char out[16])
 {
     return slice_make(out, (size_t)snprintf(out, 16, "m%06u", index));
 }
 
-static helios_slice shared_key(unsigned key, char out[16])
+helios_slice world_key(unsigned key, char out[16])
 {
     return slice_make(out, (size_t)snprintf(out, 16, "k%03u", key));
 }
@@ -74,7 +74,7 @@ static unsigned key_number(helios_slice key)
 static unsigned char value_bytes[SIZE_LARGE + 8];
 
 /* Follows from the commit and the operation. */
-static helios_slice value_of(unsigned commit, unsigned op, uint32_t size)
+helios_slice world_value(unsigned commit, unsigned op, uint32_t size)
 {
     uint64_t word = (uint64_t)commit * 0x9e3779b97f4a7c15 + op;
 
@@ -130,6 +130,7 @@ void world_reopen(struct world *w)
 
 void world_close(struct world *w)
 {
+    world_txn_drop(w);
     if (w->db)
         world_note(w, helios_close(w->db), true);
     w->db = NULL;
@@ -147,8 +148,8 @@ void world_sync(struct world *w)
 }
 
 /* Everything logged before a synced commit is durable with it. */
-static void note_commit(struct world *w, struct world_commit *commit, helios_durability durability,
-                        helios_status status)
+void world_note_commit(struct world *w, struct world_commit *commit, helios_durability durability,
+                       helios_status status)
 {
     w->failed |= status != HELIOS_OK;
     commit->acknowledged = status == HELIOS_OK;
@@ -159,34 +160,43 @@ static void note_commit(struct world *w, struct world_commit *commit, helios_dur
     w->seq_max = commit->seq;
     for (uint32_t i = 0; durability == HELIOS_DURABILITY_SYNC && i < w->commit_count; i++)
         w->commits[i].durable |= w->commits[i].acknowledged && w->commits[i].logged;
+    if (helios_time_of_seq(w->db, commit->seq, &commit->time) != HELIOS_OK)
+        commit->time = 0;
 }
 
-static struct world_commit *commit_begin(struct world *w, helios_durability durability, helios_batch *batch)
+struct world_commit *world_commit_new(struct world *w, helios_durability durability)
 {
     struct world_commit *commit = &w->commits[w->commit_count];
-    char key[16];
 
     CHECK(w->commit_count < WORLD_COMMITS, "too many commits");
     memset(commit, 0, sizeof(*commit));
     commit->logged = durability != HELIOS_DURABILITY_NONE;
     commit->op_first = w->op_count;
-    helios_batch_put(batch, marker_key(w->commit_count, key), slice_make("here", 4));
     w->commit_count++;
+    return commit;
+}
+
+static struct world_commit *commit_begin(struct world *w, helios_durability durability, helios_batch *batch)
+{
+    struct world_commit *commit = world_commit_new(w, durability);
+    char key[16];
+
+    helios_batch_put(batch, world_marker(w->commit_count - 1, key), slice_make("here", 4));
     return commit;
 }
 
 static void commit_add(struct world *w, struct world_commit *commit, helios_batch *batch, struct world_op op)
 {
     char from[16], to[16];
-    helios_slice key = shared_key(op.key, from);
+    helios_slice key = world_key(op.key, from);
 
     CHECK(w->op_count < WORLD_OPS, "too many operations");
     if (op.kind == OP_PUT)
-        helios_batch_put(batch, key, value_of(w->commit_count - 1, w->op_count, op.size));
+        helios_batch_put(batch, key, world_value(w->commit_count - 1, w->op_count, op.size));
     else if (op.kind == OP_DELETE)
         helios_batch_delete(batch, key);
     else
-        helios_batch_delete_range(batch, key, shared_key(op.to, to));
+        helios_batch_delete_range(batch, key, world_key(op.to, to));
     w->ops[w->op_count++] = op;
     commit->op_count++;
 }
@@ -201,11 +211,11 @@ static void commit_end(struct world *w, struct world_commit *commit, helios_batc
     commit->logged |= ingested;
     status = helios_write(w->db, &options, batch, &commit->seq);
     /* What is too large for a memtable is synced whatever was asked. */
-    note_commit(w, commit, ingested ? HELIOS_DURABILITY_SYNC : durability, status);
+    world_note_commit(w, commit, ingested ? HELIOS_DURABILITY_SYNC : durability, status);
     helios_batch_free(batch);
 }
 
-static struct world_op draw_op(struct world *w, uint32_t size)
+struct world_op world_draw(struct world *w, uint32_t size)
 {
     struct world_op op = {.kind = OP_PUT, .key = (unsigned char)random_below(&w->rng, WORLD_KEYS)};
     uint64_t dice = random_below(&w->rng, 20);
@@ -231,7 +241,7 @@ void world_commit(struct world *w, helios_durability durability, unsigned count,
     batch = helios_batch_new();
     commit = commit_begin(w, durability, batch);
     for (unsigned i = 0; i < count; i++)
-        commit_add(w, commit, batch, draw_op(w, size));
+        commit_add(w, commit, batch, world_draw(w, size));
     commit_end(w, commit, batch, durability, size >= SIZE_INGEST);
 }
 
@@ -250,15 +260,7 @@ void world_commit_range(struct world *w, helios_durability durability, unsigned 
 
 /* ---- judging ---- */
 
-struct check {
-    struct world *w;
-    bool detected_is_fine, detected;
-    helios_buf value;
-    int by_op[WORLD_KEYS], by_commit[WORLD_KEYS]; /* what each shared key should hold; -1: nothing */
-};
-
-/* False: the call was refused as damage was seen, which is fine here. */
-static bool judge(struct check *c, helios_status status, const char *what)
+bool check_judge(struct check *c, helios_status status, const char *what)
 {
     if (status == HELIOS_OK || status == HELIOS_NOT_FOUND)
         return true;
@@ -268,8 +270,7 @@ static bool judge(struct check *c, helios_status status, const char *what)
     return false;
 }
 
-/* The shared keys after the first `count` commits that are present. */
-static void expect(struct check *c, uint32_t count)
+void check_expect(struct check *c, uint32_t count)
 {
     const struct world *w = c->w;
 
@@ -295,7 +296,7 @@ static void check_found(struct check *c, unsigned key, helios_slice found, const
     helios_slice wanted;
 
     CHECK(op >= 0, "key k%03u is there (%s, %zu bytes) and should not be", key, how, found.size);
-    wanted = value_of((unsigned)c->by_commit[key], (unsigned)op, c->w->ops[op].size);
+    wanted = world_value((unsigned)c->by_commit[key], (unsigned)op, c->w->ops[op].size);
     CHECK(found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0,
           "key k%03u: wrong value by %s (%zu bytes, wanted %zu of commit %d)", key, how, found.size,
           wanted.size, c->by_commit[key]);
@@ -317,7 +318,7 @@ static bool find_markers(struct check *c, helios_iter *it)
         CHECK(helios_iter_value(it).size == 4, "marker %u: wrong value", index);
         w->commits[index].present = true;
     }
-    return judge(c, helios_iter_status(it), "scan of markers");
+    return check_judge(c, helios_iter_status(it), "scan of markers");
 }
 
 static void check_present(const struct world *w)
@@ -349,7 +350,7 @@ static void check_present(const struct world *w)
     }
 }
 
-static bool check_scan(struct check *c, helios_iter *it)
+bool check_scan(struct check *c, helios_iter *it)
 {
     unsigned key = 0;
 
@@ -363,7 +364,7 @@ static bool check_scan(struct check *c, helios_iter *it)
         check_found(c, found, helios_iter_value(it), "scan");
         key = found + 1;
     }
-    if (!judge(c, helios_iter_status(it), "scan"))
+    if (!check_judge(c, helios_iter_status(it), "scan"))
         return false;
     for (; key < WORLD_KEYS; key++)
         CHECK(c->by_op[key] < 0, "key k%03u of commit %d is missing in the scan", key, c->by_commit[key]);
@@ -383,18 +384,20 @@ static bool check_back(struct check *c, helios_iter *it)
             CHECK(c->by_op[key] < 0, "key k%03u is missing in the scan back", key);
         check_found(c, found, helios_iter_value(it), "scan back");
     }
-    return judge(c, helios_iter_status(it), "scan back");
+    return check_judge(c, helios_iter_status(it), "scan back");
 }
 
-static void check_get(struct check *c, unsigned key, helios_seq at)
+void check_get(struct check *c, unsigned key, helios_seq at, bool kept)
 {
     helios_read_options options = HELIOS_READ_OPTIONS_INIT;
     char text[16];
     helios_status status;
 
     options.at = at;
-    status = helios_get(c->w->db, &options, shared_key(key, text), &c->value);
-    if (!judge(c, status, "get"))
+    status = helios_get(c->w->db, &options, world_key(key, text), &c->value);
+    if (status == HELIOS_HISTORY_GONE && !kept && at < helios_horizon(c->w->db))
+        return; /* the background has moved it meanwhile */
+    if (!check_judge(c, status, "get"))
         return;
     if (status == HELIOS_OK)
         check_found(c, key, slice_make(c->value.data, c->value.size), at ? "get in the past" : "get");
@@ -412,9 +415,9 @@ static void check_past(struct check *c, struct random *rng)
         if (w->commits[index].seq == 0 || w->commits[index].seq > helios_latest(w->db) ||
             w->commits[index].seq < helios_horizon(w->db))
             continue;
-        expect(c, index + 1);
+        check_expect(c, index + 1);
         for (int i = 0; i < 12; i++)
-            check_get(c, (unsigned)random_below(rng, WORLD_KEYS), w->commits[index].seq);
+            check_get(c, (unsigned)random_below(rng, WORLD_KEYS), w->commits[index].seq, false);
     }
 }
 
@@ -440,12 +443,13 @@ static void check_all(struct check *c, helios_iter *it)
         return;
     }
     check_present(w);
-    expect(c, w->commit_count);
+    check_expect(c, w->commit_count);
     if (check_scan(c, it))
         check_back(c, it);
     for (unsigned key = 0; key < WORLD_KEYS; key++)
-        check_get(c, key, 0);
+        check_get(c, key, 0, true);
     check_past(c, &rng);
+    check_history(c);
 }
 
 enum judgement world_check(struct world *w, bool detected_is_fine)
@@ -454,10 +458,10 @@ enum judgement world_check(struct world *w, bool detected_is_fine)
     helios_iter *it = NULL;
 
     fault_world = w;
-    if (judge(&c, helios_iter_new(w->db, NULL, &it), "iterator"))
+    if (check_judge(&c, helios_iter_new(w->db, NULL, &it), "iterator"))
         check_all(&c, it);
     helios_iter_free(it);
-    judge(&c, helios_verify(w->db, NULL, NULL), "verify");
+    check_judge(&c, helios_verify(w->db, NULL, NULL), "verify");
     helios_buf_free(&c.value);
     if (!c.detected)
         conclude(w);
@@ -478,6 +482,9 @@ void world_check_copy(struct world *w, const char *path, uint32_t commits)
         copy->commits[i].durable = i < commits && copy->commits[i].acknowledged;
         copy->commits[i].lost = false;
     }
+    for (uint32_t i = 0; i < copy->tag_count; i++)
+        copy->tags[i].state = TAG_IN_DOUBT;
+    copy->added = 0;
     world_check(copy, false);
     MUST(helios_close(copy->db));
     free(copy);
@@ -540,272 +547,10 @@ void world_cut(struct world *w, enum io_damage damage, uint64_t seed)
     if (!io_faulty_stopped(w->fs))
         io_faulty_stop_at(w->fs, 1);
     io_faulty_plan(w->fs, NULL);
+    world_txn_drop(w);
     if (w->db && helios_close(w->db) != HELIOS_OK) {
         /* The machine has stopped: nothing can be closed in order. */
     }
     w->db = NULL;
     io_faulty_power_cut(w->fs, damage, seed);
 }
-
-/* ---- scenarios ---- */
-
-static helios_durability draw_durability(struct world *w)
-{
-    static const helios_durability all[] = {HELIOS_DURABILITY_NONE, HELIOS_DURABILITY_ASYNC,
-                                            HELIOS_DURABILITY_ASYNC, HELIOS_DURABILITY_GROUP,
-                                            HELIOS_DURABILITY_SYNC};
-
-    return all[random_below(&w->rng, 5)];
-}
-
-static void commits(struct world *w, unsigned count, helios_durability durability, unsigned ops, uint32_t size)
-{
-    for (unsigned i = 0; i < count; i++)
-        world_commit(w, durability ? durability : draw_durability(w), ops, size);
-}
-
-static void flush(struct world *w)
-{
-    if (world_going(w))
-        world_note(w, helios_flush(w->db), true);
-}
-
-static void compact(struct world *w)
-{
-    if (world_going(w))
-        world_note(w, helios_compact(w->db, (helios_slice){0}, (helios_slice){0}), true);
-}
-
-static void before_small(struct world *w)
-{
-    world_open(w);
-    commits(w, 10, 0, 4, SIZE_SMALL);
-    world_close(w);
-}
-
-static void run_create(struct world *w)
-{
-    world_open(w);
-    commits(w, 3, HELIOS_DURABILITY_SYNC, 3, SIZE_SMALL);
-    world_close(w);
-}
-
-/* A commit of GROUP becomes durable without being asked. */
-static void wait_group(struct world *w)
-{
-    struct world_commit *last = &w->commits[w->commit_count - 1];
-    helios_status status = HELIOS_TIMEOUT;
-
-    for (int i = 0; i < 4000 && status == HELIOS_TIMEOUT && world_going(w); i++) {
-        status = helios_wait_durable(w->db, last->seq, 0);
-        if (status == HELIOS_TIMEOUT)
-            usleep(500);
-    }
-    CHECK(status != HELIOS_TIMEOUT || w->failed, "a GROUP commit is not durable after two seconds");
-    if (status == HELIOS_OK)
-        for (uint32_t i = 0; i < w->commit_count; i++)
-            w->commits[i].durable |= w->commits[i].acknowledged && w->commits[i].logged;
-    w->failed |= status != HELIOS_OK;
-}
-
-/* That commit and all before it. */
-static void wait_for(struct world *w, uint32_t index)
-{
-    struct world_commit *commit = &w->commits[index];
-    helios_status status;
-
-    if (!world_going(w) || !commit->acknowledged)
-        return;
-    status = helios_wait_durable(w->db, commit->seq, UINT64_MAX);
-    w->failed |= status != HELIOS_OK;
-    for (uint32_t i = 0; i <= index && status == HELIOS_OK; i++)
-        w->commits[i].durable |= w->commits[i].acknowledged;
-}
-
-static void run_mixed(struct world *w)
-{
-    world_open(w);
-    commits(w, 12, 0, 4, SIZE_SMALL);
-    world_sync(w);
-    commits(w, 2, HELIOS_DURABILITY_ASYNC, 3, SIZE_SMALL);
-    wait_for(w, w->commit_count - 1);
-    commits(w, 3, HELIOS_DURABILITY_NONE, 3, SIZE_SMALL);
-    commits(w, 1, HELIOS_DURABILITY_SYNC, 3, SIZE_SMALL);
-    /* Of the unlogged ones only this says so. */
-    wait_for(w, w->commit_count - 2);
-    commits(w, 1, HELIOS_DURABILITY_GROUP, 3, SIZE_SMALL);
-    if (world_going(w) && w->commits[w->commit_count - 1].acknowledged)
-        wait_group(w);
-    commits(w, 6, 0, 4, SIZE_SMALL);
-}
-
-static void run_roll(struct world *w)
-{
-    world_open(w);
-    for (int i = 0; i < 5; i++) {
-        commits(w, 12, HELIOS_DURABILITY_ASYNC, 2, SIZE_PAGE);
-        commits(w, 1, HELIOS_DURABILITY_SYNC, 2, SIZE_SMALL);
-    }
-    commits(w, 3, HELIOS_DURABILITY_ASYNC, 2, SIZE_SMALL);
-    world_close(w);
-}
-
-static void run_flush(struct world *w)
-{
-    world_open(w);
-    commits(w, 10, 0, 4, SIZE_SMALL);
-    flush(w);
-    commits(w, 2, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    commits(w, 8, HELIOS_DURABILITY_NONE, 4, SIZE_SMALL);
-    flush(w);
-    commits(w, 2, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-}
-
-static void before_tables(struct world *w)
-{
-    world_open(w);
-    for (int i = 0; i < 4; i++) {
-        commits(w, 6, 0, 8, SIZE_SMALL * 5);
-        flush(w);
-    }
-    commits(w, 3, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    world_close(w);
-}
-
-static void run_compact(struct world *w)
-{
-    world_open(w);
-    commits(w, 2, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    compact(w);
-    commits(w, 2, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    flush(w);
-    compact(w);
-    world_close(w);
-}
-
-static void run_ingest(struct world *w)
-{
-    world_open(w);
-    commits(w, 3, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    commits(w, 1, HELIOS_DURABILITY_SYNC, 24, SIZE_INGEST);
-    commits(w, 3, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    commits(w, 1, HELIOS_DURABILITY_ASYNC, 24, SIZE_INGEST);
-    commits(w, 2, HELIOS_DURABILITY_NONE, 4, SIZE_SMALL);
-    commits(w, 1, HELIOS_DURABILITY_NONE, 24, SIZE_INGEST);
-    commits(w, 2, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    world_close(w);
-}
-
-static void run_ranges(struct world *w)
-{
-    world_open(w);
-    world_commit_range(w, HELIOS_DURABILITY_SYNC, 10, 50);
-    commits(w, 3, HELIOS_DURABILITY_ASYNC, 6, SIZE_SMALL);
-    flush(w);
-    world_commit_range(w, HELIOS_DURABILITY_ASYNC, 30, 80);
-    commits(w, 3, HELIOS_DURABILITY_SYNC, 6, SIZE_SMALL);
-    world_commit_range(w, HELIOS_DURABILITY_NONE, 0, 5);
-    compact(w);
-    world_commit_range(w, HELIOS_DURABILITY_SYNC, 60, 90);
-    world_close(w);
-}
-
-static void run_close(struct world *w)
-{
-    for (int i = 0; i < 3 && !(w->stop_on_error && w->failed); i++) {
-        world_open(w);
-        commits(w, 4, 0, 4, SIZE_SMALL);
-        world_close(w);
-    }
-}
-
-/* The process dies with a good part of the log unsynced, twice. */
-static void before_crashed(struct world *w)
-{
-    world_open(w);
-    commits(w, 6, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    commits(w, 20, HELIOS_DURABILITY_ASYNC, 4, SIZE_PAGE);
-    world_cut(w, IO_DAMAGE_PREFIX, 7);
-    world_reopen(w);
-    commits(w, 20, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    world_cut(w, IO_DAMAGE_KEEP_ALL, 8);
-}
-
-static void run_reopen(struct world *w)
-{
-    world_open(w);
-    commits(w, 2, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    world_close(w);
-    if (w->stop_on_error && w->failed)
-        return;
-    world_open(w);
-    commits(w, 2, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    world_close(w);
-}
-
-/* A manifest whose end is in doubt is followed by a new one. */
-static void run_manifest(struct world *w)
-{
-    const struct io_fault fault = {
-        .fail_at = 1, .mask = 1u << IO_CALL_SYNC, .error_number = EIO, .path_contains = "MANIFEST"};
-
-    world_open(w);
-    commits(w, 4, 0, 4, SIZE_SMALL);
-    for (int i = 0; i < 2 && world_going(w); i++) {
-        io_faulty_plan(w->fs, &fault);
-        if (helios_flush(w->db) == HELIOS_OK)
-            CHECK(io_faulty_stopped(w->fs), "a flush is fine whose manifest was not synced");
-        io_faulty_plan(w->fs, NULL);
-        world_note(w, helios_resume(w->db), false);
-        flush(w);
-        commits(w, 2, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    }
-    world_close(w);
-}
-
-static void run_checkpoint(struct world *w)
-{
-    uint32_t commits_before;
-
-    world_open(w);
-    commits(w, 5, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
-    flush(w);
-    commits(w, 5, 0, 4, SIZE_SMALL);
-    commits_before = w->commit_count;
-    if (world_going(w)) {
-        helios_status status = helios_checkpoint(w->db, "/copy");
-
-        world_note(w, status, true);
-        w->copied |= status == HELIOS_OK;
-        w->copied_commits = commits_before;
-    }
-    commits(w, 3, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
-    world_close(w);
-}
-
-/* Flushes and compactions by themselves, log segments come and go. */
-static void run_busy(struct world *w)
-{
-    world_open(w);
-    for (int i = 0; i < 12; i++) {
-        commits(w, 12, 0, 4, SIZE_SMALL * 8);
-        commits(w, 8, HELIOS_DURABILITY_ASYNC, 2, SIZE_SMALL * 8);
-    }
-    world_close(w);
-}
-
-const struct scenario scenarios[] = {
-    {"k02_create", 256 << 10, NULL, run_create},
-    {"w01_w28_w29_mixed_durability", 256 << 10, before_small, run_mixed},
-    {"w21_log_roll_over", 1 << 20, before_small, run_roll},
-    {"w04_flush", 256 << 10, before_small, run_flush},
-    {"compaction", 256 << 10, before_tables, run_compact},
-    {"k12_ingest", 256 << 10, before_small, run_ingest},
-    {"w06_range_deletes", 256 << 10, before_tables, run_ranges},
-    {"k04_clean_close", 256 << 10, before_small, run_close},
-    {"k03_reopen_after_crash", 256 << 10, before_crashed, run_reopen},
-    {"manifest_roll", 256 << 10, before_small, run_manifest},
-    {"checkpoint", 256 << 10, before_tables, run_checkpoint},
-    {"busy", 64 << 10, before_small, run_busy},
-};
-const size_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

@@ -7,13 +7,15 @@
  *  - one known as durable: never;
  *  - of the logged ones: only a tail;
  *  - unlogged ones: any tail of them, but one that is there has everything before it;
- *  - one that an earlier open did not find: it must never come back. */
+ *  - one that an earlier open did not find, that was rolled back or that lost a conflict: it must never come back.
+ * A commit that is there has the time that it had; a tag is there once its making was acknowledged, and shows what
+ * was there at its point. */
 #ifndef HELIOS_TESTS_FAULT_WORLD_H
 #define HELIOS_TESTS_FAULT_WORLD_H
 #include "base/random.h"
 #include "engine/engine_internal.h"
 
-enum { WORLD_KEYS = 96, WORLD_COMMITS = 3000, WORLD_OPS = 12000 };
+enum { WORLD_KEYS = 96, WORLD_COMMITS = 3000, WORLD_OPS = 12000, WORLD_TAGS = 40 };
 
 enum op_kind { OP_PUT, OP_DELETE, OP_RANGE };
 struct world_op {
@@ -24,11 +26,21 @@ struct world_op {
 struct world_commit {
     helios_seq seq; /* 0: not known */
     uint32_t op_first, op_count;
+    uint64_t time; /* 0: not known */
     bool logged;
+    bool in_txn;       /* owns a number for each key at most */
     bool acknowledged; /* the call returned HELIOS_OK */
     bool durable;      /* and it must be there whatever happens */
     bool lost;         /* an open did not find it */
     bool present;      /* at the last check */
+};
+
+/* A tag in doubt may be there after the next open, or not. */
+enum tag_state { TAG_GONE, TAG_IN_DOUBT, TAG_THERE };
+struct world_tag {
+    enum tag_state state;
+    helios_seq at;    /* 0: latest at its making, number not known */
+    uint32_t commits; /* how many were before it */
 };
 
 struct world {
@@ -42,6 +54,10 @@ struct world {
     bool restarted;     /* opened since: what is missing now was missing then */
     bool copied;        /* a checkpoint was made */
     uint32_t copied_commits;
+    helios_txn *txn;           /* left open */
+    uint64_t added, added_max; /* what the adders' counter must and may say */
+    uint32_t tag_count;
+    struct world_tag tags[WORLD_TAGS];
     helios_seq seq_max; /* largest number ever handed out */
     uint32_t commit_count, op_count;
     struct world_commit commits[WORLD_COMMITS];
@@ -76,6 +92,17 @@ void world_commit_range(struct world *, helios_durability, unsigned from, unsign
 void world_sync(struct world *);
 void world_note(struct world *, helios_status, bool makes_durable);
 
+/* fault_history.c: a transaction of `count` random operations, and what becomes of it. One that is left is open
+ * until the database is closed or the next one is left; CONFLICT: another commit writes a key of it first. */
+enum txn_end { TXN_COMMIT, TXN_ROLLBACK, TXN_LEAVE, TXN_CONFLICT };
+void world_txn(struct world *, helios_durability, unsigned count, uint32_t size, enum txn_end);
+void world_txn_drop(struct world *);
+/* In each round several threads try to add to one counter, in transactions that collide; commits go on beside. */
+void world_add(struct world *, unsigned rounds);
+void world_tag(struct world *);      /* of the newest point; durable when it is acknowledged */
+void world_tag_past(struct world *); /* of the commit before the last */
+void world_tag_drop(struct world *); /* the oldest there is */
+
 enum judgement { JUDGED_RIGHT, JUDGED_DETECTED };
 /* Reads everything in every way and judges it; what is wrong ends the test. detected_is_fine: HELIOS_CORRUPT
  * may come instead of an answer. Notes what is lost for good and, from now on, durable. */
@@ -83,13 +110,37 @@ enum judgement world_check(struct world *, bool detected_is_fine);
 /* Whether the markers of a copy of the database are those of the first `commits` at least. */
 void world_check_copy(struct world *, const char *path, uint32_t commits);
 
+/* Of the judge, shared by its two files. */
+struct check {
+    struct world *w;
+    bool detected_is_fine, detected;
+    helios_buf value;
+    int by_op[WORLD_KEYS], by_commit[WORLD_KEYS]; /* what each shared key should hold; -1: nothing */
+};
+/* False: the call was refused as damage was seen, which is fine here. */
+bool check_judge(struct check *, helios_status, const char *what);
+/* The shared keys after the first `count` commits that are present. */
+void check_expect(struct check *, uint32_t count);
+bool check_scan(struct check *, helios_iter *);
+/* kept: HELIOS_HISTORY_GONE is wrong. */
+void check_get(struct check *, unsigned key, helios_seq at, bool kept);
+void check_history(struct check *); /* tags, times, the list of commits */
+
+/* For those who make commits. */
+helios_slice world_marker(unsigned index, char out[16]);
+helios_slice world_key(unsigned key, char out[16]);
+helios_slice world_value(unsigned commit, unsigned op, uint32_t size);
+struct world_op world_draw(struct world *, uint32_t size);
+struct world_commit *world_commit_new(struct world *, helios_durability);
+void world_note_commit(struct world *, struct world_commit *, helios_durability, helios_status);
+
 /* A file system in memory with the same files; all of `from` durable, no handle open. */
 struct io_fs *world_clone(struct io_fs *from, uint64_t seed);
 /* The machine stops now, whatever it was doing, and starts again. */
 void world_cut(struct world *, enum io_damage, uint64_t seed);
 extern const char *const damage_names[IO_DAMAGE_COUNT];
 
-/* Scenarios: `before` is run once to make the files that all runs begin with; `run` is what fails. */
+/* Scenarios, in fault_scenarios.c: `before` is run once to make the files that all runs begin with; `run` is what fails. */
 struct scenario {
     const char *name;
     uint64_t memtable_bytes;

@@ -314,16 +314,122 @@ static void run_upkeep(struct test *t)
     (void)!DONE(t, helios_sync(t->db));
 }
 
+/* One transaction; a part of it is taken back, and all of it unless it is to be committed. */
+static void transact(struct test *t, unsigned count, bool commit)
+{
+    struct model after = t->model;
+    char key[32], value[VALUE_BYTES], end[32];
+    helios_txn *txn = NULL;
+    helios_buf seen = {0};
+    bool going = DONE(t, helios_txn_begin(t->db, NULL, &txn));
+
+    for (unsigned i = 0; i < count && going; i++) {
+        unsigned index = (unsigned)(t->counter * 11 % KEYS);
+
+        after.value[index] = ++t->counter;
+        going = DONE(t, helios_txn_put(txn, key_of(index, key), value_of(t->counter, value)));
+    }
+    going = going && DONE(t, helios_txn_delete_range(txn, key_of(50, key), key_of(60, end)));
+    memset(&after.value[50], 0, 10 * sizeof(after.value[0]));
+    going = going && DONE(t, helios_txn_savepoint(txn));
+    going = going && DONE(t, helios_txn_put(txn, key_of(2, key), value_of(1, value)));
+    going = going && DONE(t, helios_txn_rollback_to_savepoint(txn));
+    if (going) {
+        helios_status status = helios_txn_get(txn, key_of(55, key), &seen);
+
+        going = status == HELIOS_NOT_FOUND || DONE(t, status);
+    }
+    if (going && commit && DONE(t, helios_txn_commit(txn, NULL)))
+        t->model = after;
+    helios_buf_free(&seen);
+    helios_txn_free(txn);
+}
+
+static void txn_walk(struct test *t)
+{
+    helios_read_options options = HELIOS_READ_OPTIONS_INIT;
+    helios_txn *txn = NULL;
+    helios_iter *it = NULL;
+    char key[32], value[VALUE_BYTES];
+
+    options.lower = slice_make("key", 3);
+    if (!DONE(t, helios_txn_begin(t->db, NULL, &txn)))
+        return;
+    if (DONE(t, helios_txn_put(txn, key_of(7, key), value_of(7, value))) &&
+        DONE(t, helios_txn_iter(txn, &options, &it))) {
+        for (helios_iter_first(it); helios_iter_valid(it); helios_iter_next(it))
+            continue;
+        (void)!DONE(t, helios_iter_status(it));
+    }
+    helios_iter_free(it);
+    helios_txn_free(txn);
+}
+
+static helios_status put_one(void *arg, helios_txn *txn)
+{
+    struct test *t = arg;
+    char key[32], value[VALUE_BYTES];
+
+    return helios_txn_put(txn, key_of(9, key), value_of(t->counter + 1, value));
+}
+
+static void run_transactions(struct test *t)
+{
+    transact(t, 5, true);
+    transact(t, 40, false);
+    (void)!DONE(t, helios_flush(t->db));
+    transact(t, 200, true);
+    txn_walk(t);
+    if (DONE(t, helios_txn_run(t->db, NULL, put_one, t, NULL)))
+        t->model.value[9] = ++t->counter;
+    get(t, 9);
+    get(t, 55);
+}
+
+/* What a call that failed may have left is there whole: the tag can be dropped, or is not there. */
+static void run_tags(struct test *t)
+{
+    helios_tag_info *list = NULL;
+    helios_pin_info *pins = NULL;
+    helios_branch_id branch;
+    helios_seq at;
+    size_t count;
+    bool made = DONE(t, helios_tag_create(t->db, "one", 0, 0));
+
+    put(t, 1);
+    (void)!DONE(t, helios_tag_create(t->db, "two", 0, 0));
+    (void)!DONE(t, helios_flush(t->db));
+    if (made)
+        (void)!DONE(t, helios_tag_get(t->db, "one", &branch, &at));
+    if (DONE(t, helios_tag_list(t->db, &list, &count)))
+        assert(count >= made);
+    helios_free(list);
+    (void)!DONE(t, helios_pin_list(t->db, &pins, &count));
+    helios_free(pins);
+    if (made)
+        (void)!DONE(t, helios_tag_drop(t->db, "one"));
+    (void)!DONE(t, helios_set_history_retention(t->db, 1000));
+    get(t, 1);
+}
+
 /* For ever: all later allocations fail, too; not where a commit waits for memory. */
 static const struct {
     const char *name;
     void (*run)(struct test *);
     bool forever;
 } scenarios[] = {
-    {"puts", run_puts, true},         {"batches", run_batches, false},      {"flush", run_flush, true},
-    {"compact", run_compact, true},   {"iterators", run_iterators, true},   {"multi_get", run_multi_get, true},
-    {"reopen", run_reopen, true},     {"checkpoint", run_checkpoint, true}, {"upkeep", run_upkeep, true},
+    {"puts", run_puts, true},
+    {"batches", run_batches, false},
+    {"flush", run_flush, true},
+    {"compact", run_compact, true},
+    {"iterators", run_iterators, true},
+    {"multi_get", run_multi_get, true},
+    {"reopen", run_reopen, true},
+    {"checkpoint", run_checkpoint, true},
+    {"upkeep", run_upkeep, true},
     {"timeline", run_timeline, true},
+    {"transactions", run_transactions, true},
+    {"tags", run_tags, true},
 };
 
 /* ---- around them ---- */

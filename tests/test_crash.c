@@ -4,7 +4,11 @@
  *
  * A commit of a thread follows from its number, so the judge needs to know only how far each thread came. It
  * writes the number under the thread's counter key, a marker, and some keys of the thread's own; in between ranges
- * are deleted and batches are ingested.
+ * are deleted and batches are ingested. Every third is a transaction, with a part that is taken back; others are left
+ * open; one counter is added to by all threads, in transactions that collide.
+ *
+ * One thread makes and drops tags and notes how far all threads were at the tag's point, which is readable as long
+ * as the tag is there, whatever the retention: that is another in each life.
  * Usage: test_crash [seed [kills [directory]]] */
 #undef NDEBUG
 #include "base/random.h"
@@ -37,11 +41,26 @@ enum {
     INGEST_VALUE = 60000,
     SWEEP_EVERY = 97,  /* a range delete */
     MARKERS_KEPT = 64, /* older ones are deleted by a range on the way */
+    TXN_EVERY = 3,
+    LEAVE_EVERY = 29, /* a transaction is begun, and left open until the next one is */
+    ADD_EVERY = 7,
+    TAGS = 12,
+    TAG_EVERY = 83,
+};
+
+/* MAKING and DROPPING: it may be there or not. */
+enum tag_state { TAG_GONE, TAG_MAKING, TAG_THERE, TAG_DROPPING };
+struct shared_tag {
+    _Atomic int state; /* release: the rest is written */
+    helios_seq at;
+    uint64_t done[THREADS]; /* how far each thread was */
 };
 
 /* Seen by both processes. Written before a commit begins and after it was acknowledged. */
 struct shared {
     _Atomic uint64_t begun[THREADS], acknowledged[THREADS];
+    _Atomic uint64_t adds_begun, adds_acknowledged;
+    struct shared_tag tags[TAGS];
     _Atomic int opened;
 };
 
@@ -54,6 +73,7 @@ struct model {
 static uint64_t seed = 1;
 static struct shared *shared;
 static struct model models[THREADS];
+static struct model tagged[TAGS][THREADS]; /* what each tag should show */
 static int round_now;
 
 static void failed(const char *what)
@@ -78,8 +98,9 @@ static helios_slice text(char *out, const char *format, int thread, uint64_t num
     return (helios_slice){out, (size_t)sprintf(out, format, thread, number)};
 }
 
+static const helios_slice sum_key = {"sum", 3};
 static const char counter_format[] = "%d/counter", marker_format[] = "%d/m%012" PRIu64,
-                  key_format[] = "%d/k%02" PRIu64;
+                  key_format[] = "%d/k%02" PRIu64, open_format[] = "%d/open%" PRIu64;
 
 /* ---- commits ---- */
 
@@ -137,31 +158,58 @@ static void model_commit(struct model *m, int thread)
         m->written[p.keys[i]] = p.deletes[i] ? 0 : number;
 }
 
-static void fill(helios_batch *batch, int thread, uint64_t number)
+/* A batch or, if there is one, a transaction. */
+struct writing {
+    helios_batch *batch;
+    helios_txn *txn;
+};
+
+static void write_put(const struct writing *w, helios_slice key, helios_slice value)
+{
+    if (w->txn)
+        MUST(helios_txn_put(w->txn, key, value));
+    else
+        helios_batch_put(w->batch, key, value);
+}
+
+static void write_delete(const struct writing *w, helios_slice key)
+{
+    if (w->txn)
+        MUST(helios_txn_delete(w->txn, key));
+    else
+        helios_batch_delete(w->batch, key);
+}
+
+static void write_sweep(const struct writing *w, helios_slice from, helios_slice to)
+{
+    if (w->txn)
+        MUST(helios_txn_delete_range(w->txn, from, to));
+    else
+        helios_batch_delete_range(w->batch, from, to);
+}
+
+static void fill(const struct writing *w, int thread, uint64_t number)
 {
     static __thread char value[INGEST_VALUE + 8];
     struct planned p = plan(thread, number);
     char key[64], to[64], digits[32];
 
-    helios_batch_clear(batch);
     if (p.marker_sweep && number > MARKERS_KEPT)
-        helios_batch_delete_range(batch, text(key, marker_format, thread, 0),
-                                  text(to, marker_format, thread, number - MARKERS_KEPT));
+        write_sweep(w, text(key, marker_format, thread, 0),
+                    text(to, marker_format, thread, number - MARKERS_KEPT));
     if (p.sweep)
-        helios_batch_delete_range(batch, text(key, key_format, thread, KEYS / 4),
-                                  text(to, key_format, thread, KEYS / 2));
-    helios_batch_put(batch, text(key, counter_format, thread, 0),
-                     (helios_slice){digits, (size_t)sprintf(digits, "%" PRIu64, number)});
-    helios_batch_put(batch, text(key, marker_format, thread, number), (helios_slice){"here", 4});
+        write_sweep(w, text(key, key_format, thread, KEYS / 4), text(to, key_format, thread, KEYS / 2));
+    write_put(w, text(key, counter_format, thread, 0),
+              (helios_slice){digits, (size_t)sprintf(digits, "%" PRIu64, number)});
+    write_put(w, text(key, marker_format, thread, number), (helios_slice){"here", 4});
     for (unsigned k = 0; k < KEYS && p.ingest; k++)
-        helios_batch_put(batch, text(key, key_format, thread, k),
-                         value_of(thread, number, k, INGEST_VALUE, value));
+        write_put(w, text(key, key_format, thread, k), value_of(thread, number, k, INGEST_VALUE, value));
     for (unsigned i = 0; i < p.count && !p.ingest; i++) {
         if (p.deletes[i])
-            helios_batch_delete(batch, text(key, key_format, thread, p.keys[i]));
+            write_delete(w, text(key, key_format, thread, p.keys[i]));
         else
-            helios_batch_put(batch, text(key, key_format, thread, p.keys[i]),
-                             value_of(thread, number, p.keys[i], p.size, value));
+            write_put(w, text(key, key_format, thread, p.keys[i]),
+                      value_of(thread, number, p.keys[i], p.size, value));
     }
 }
 
@@ -171,35 +219,142 @@ struct writer {
     helios_db *db;
     int thread;
     uint64_t next;
+    helios_batch *batch;
+    helios_txn *open;
 };
+
+/* Nothing of it is ever to be seen. */
+static void write_open_key(helios_txn *txn, int thread)
+{
+    char key[64];
+
+    for (uint64_t i = 0; i < 3; i++)
+        MUST(helios_txn_put(txn, text(key, open_format, thread, i), (helios_slice){"never", 5}));
+}
+
+static void commit_txn(struct writer *w, uint64_t number, helios_durability durability)
+{
+    helios_txn_options options = HELIOS_TXN_OPTIONS_INIT;
+    struct writing writing = {0};
+
+    options.durability = durability;
+    options.isolation = number % 2 ? HELIOS_ISOLATION_SERIALIZABLE : HELIOS_ISOLATION_SNAPSHOT;
+    MUST(helios_txn_begin(w->db, &options, &writing.txn));
+    if (number % 4 == 0) {
+        MUST(helios_txn_savepoint(writing.txn));
+        write_open_key(writing.txn, w->thread);
+        MUST(helios_txn_rollback_to_savepoint(writing.txn));
+    }
+    fill(&writing, w->thread, number);
+    MUST(helios_txn_commit(writing.txn, NULL));
+    helios_txn_free(writing.txn);
+}
+
+static void commit_batch(struct writer *w, uint64_t number, helios_durability durability)
+{
+    struct writing writing = {.batch = w->batch};
+    helios_write_options options = HELIOS_WRITE_OPTIONS_INIT;
+
+    options.durability = durability;
+    helios_batch_clear(w->batch);
+    fill(&writing, w->thread, number);
+    MUST(helios_write(w->db, &options, w->batch, NULL));
+}
+
+static void leave_open(struct writer *w)
+{
+    helios_txn_free(w->open);
+    MUST(helios_txn_begin(w->db, NULL, &w->open));
+    write_open_key(w->open, w->thread);
+}
+
+static helios_status add_one(void *arg, helios_txn *txn)
+{
+    helios_buf value = {0};
+    uint64_t sum = 0;
+    helios_status status = helios_txn_get(txn, sum_key, &value);
+
+    if (status == HELIOS_OK)
+        memcpy(&sum, value.data, sizeof(sum));
+    helios_buf_free(&value);
+    sum++;
+    if (status != HELIOS_OK && status != HELIOS_NOT_FOUND)
+        return status;
+    return helios_txn_put(txn, sum_key, (helios_slice){&sum, sizeof(sum)});
+}
+
+static void add(struct writer *w)
+{
+    atomic_fetch_add(&shared->adds_begun, 1);
+    MUST(helios_txn_run(w->db, NULL, add_one, NULL, NULL));
+    atomic_fetch_add(&shared->adds_acknowledged, 1);
+}
+
+static const char *tag_name(uint64_t index, char out[16])
+{
+    snprintf(out, 16, "tag %d", (int)index);
+    return out;
+}
+
+static uint64_t read_counter(helios_db *db, helios_seq at, int thread, helios_buf *buf);
+
+/* In turn one is made or, if it is there already, dropped. */
+static void tag_next(struct writer *w, uint64_t index)
+{
+    struct shared_tag *tag = &shared->tags[index];
+    helios_branch_id branch;
+    helios_buf buf = {0};
+    char name[16];
+
+    tag_name(index, name);
+    if (atomic_load(&tag->state) == TAG_THERE) {
+        atomic_store(&tag->state, TAG_DROPPING);
+        MUST(helios_tag_drop(w->db, name));
+        atomic_store(&tag->state, TAG_GONE);
+        return;
+    }
+    atomic_store(&tag->state, TAG_MAKING);
+    MUST(helios_tag_create(w->db, name, 0, 0));
+    MUST(helios_tag_get(w->db, name, &branch, &tag->at));
+    for (int t = 0; t < THREADS; t++)
+        tag->done[t] = read_counter(w->db, tag->at, t, &buf);
+    atomic_store(&tag->state, TAG_THERE);
+    helios_buf_free(&buf);
+}
 
 static void *write_forever(void *arg)
 {
     struct writer *w = arg;
-    helios_batch *batch = helios_batch_new();
-    helios_write_options options = HELIOS_WRITE_OPTIONS_INIT;
 
+    w->batch = helios_batch_new();
     for (uint64_t number = w->next;; number++) {
-        fill(batch, w->thread, number);
-        options.durability = number % 50 == 0  ? HELIOS_DURABILITY_SYNC
-                             : number % 7 == 0 ? HELIOS_DURABILITY_GROUP
-                                               : HELIOS_DURABILITY_ASYNC;
+        helios_durability durability = number % 50 == 0  ? HELIOS_DURABILITY_SYNC
+                                       : number % 7 == 0 ? HELIOS_DURABILITY_GROUP
+                                                         : HELIOS_DURABILITY_ASYNC;
+
         atomic_store(&shared->begun[w->thread], number);
-        MUST(helios_write(w->db, &options, batch, NULL));
+        (number % TXN_EVERY == 0 ? commit_txn : commit_batch)(w, number, durability);
         atomic_store(&shared->acknowledged[w->thread], number);
+        if (number % LEAVE_EVERY == 0)
+            leave_open(w);
+        if (number % ADD_EVERY == 0)
+            add(w);
+        if (w->thread == 0 && number % TAG_EVERY == 0)
+            tag_next(w, number / TAG_EVERY % TAGS);
     }
     return NULL;
 }
 
 static helios_options options_make(void)
 {
+    static const uint64_t retentions[4] = {1000000, 0, HELIOS_FOREVER, 0};
     helios_options options = HELIOS_OPTIONS_INIT;
 
     options.memtable_bytes = (uint64_t)64 << (10 + round_now % 3); /* 64 to 256 KiB */
     options.block_cache_bytes = 4 << 20;
     options.block_bytes = 2048;
     options.background_threads = 2;
-    options.history_retention = round_now % 4 ? 0 : 1000000;
+    options.history_retention = retentions[round_now % 4];
     return options;
 }
 
@@ -212,7 +367,7 @@ static void child(const char *path)
 
     MUST(helios_open(path, &options, &db));
     for (int t = 0; t < THREADS; t++) {
-        writers[t] = (struct writer){db, t, models[t].done + 1};
+        writers[t] = (struct writer){.db = db, .thread = t, .next = models[t].done + 1};
         assert(pthread_create(&threads[t], NULL, write_forever, &writers[t]) == 0);
     }
     atomic_store(&shared->opened, 1);
@@ -222,11 +377,14 @@ static void child(const char *path)
 
 /* ---- the judge ---- */
 
-static uint64_t read_counter(helios_db *db, int thread, helios_buf *buf)
+static uint64_t read_counter(helios_db *db, helios_seq at, int thread, helios_buf *buf)
 {
+    helios_read_options options = HELIOS_READ_OPTIONS_INIT;
     char key[64], digits[32] = {0};
-    helios_status status = helios_get(db, NULL, text(key, counter_format, thread, 0), buf);
+    helios_status status;
 
+    options.at = at;
+    status = helios_get(db, &options, text(key, counter_format, thread, 0), buf);
     if (status == HELIOS_NOT_FOUND)
         return 0;
     if (status != HELIOS_OK)
@@ -250,14 +408,15 @@ static void check_markers(helios_db *db, int thread, uint64_t done, helios_buf *
         CHECK(helios_get(db, NULL, text(key, marker_format, thread, first - 1), buf) == HELIOS_NOT_FOUND);
 }
 
-static void check_keys(helios_db *db, int thread, helios_buf *buf)
+static void check_keys(helios_db *db, helios_seq at, int thread, const struct model *m, helios_buf *buf)
 {
     static char wanted[INGEST_VALUE + 8];
-    const struct model *m = &models[thread];
+    helios_read_options options = HELIOS_READ_OPTIONS_INIT;
     char key[64];
 
+    options.at = at;
     for (uint64_t k = 0; k < KEYS; k++) {
-        helios_status status = helios_get(db, NULL, text(key, key_format, thread, k), buf);
+        helios_status status = helios_get(db, &options, text(key, key_format, thread, k), buf);
         struct planned p;
 
         if (m->written[k] == 0) {
@@ -272,6 +431,96 @@ static void check_keys(helios_db *db, int thread, helios_buf *buf)
     }
 }
 
+static void check_open_keys(helios_db *db, int thread, helios_buf *buf)
+{
+    char key[64];
+
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK(helios_get(db, NULL, text(key, open_format, thread, i), buf) == HELIOS_NOT_FOUND);
+}
+
+static void check_sum(helios_db *db, helios_buf *buf)
+{
+    helios_status status = helios_get(db, NULL, sum_key, buf);
+    uint64_t sum = 0;
+
+    CHECK(status == HELIOS_OK || status == HELIOS_NOT_FOUND);
+    if (status == HELIOS_OK)
+        memcpy(&sum, buf->data, sizeof(sum));
+    CHECK(sum >= atomic_load(&shared->adds_acknowledged)); /* each was added once */
+    CHECK(sum <= atomic_load(&shared->adds_begun));
+    atomic_store(&shared->adds_begun, sum);
+    atomic_store(&shared->adds_acknowledged, sum);
+}
+
+/* As the thread's commits are gone through: what each tag should show of it. */
+static void note_tagged(int thread)
+{
+    for (int i = 0; i < TAGS; i++)
+        if (atomic_load(&shared->tags[i].state) >= TAG_THERE &&
+            shared->tags[i].done[thread] == models[thread].done)
+            tagged[i][thread] = models[thread];
+}
+
+static void check_tag(helios_db *db, int index, helios_buf *buf)
+{
+    struct shared_tag *tag = &shared->tags[index];
+    int state = atomic_load(&tag->state);
+    helios_branch_id branch;
+    helios_seq at;
+    char name[16];
+    helios_status status = helios_tag_get(db, tag_name((uint64_t)index, name), &branch, &at);
+
+    if (status == HELIOS_NOT_FOUND) {
+        CHECK(state != TAG_THERE);
+        atomic_store(&tag->state, TAG_GONE);
+        return;
+    }
+    if (status != HELIOS_OK)
+        failed(name);
+    CHECK(state != TAG_GONE);
+    if (state == TAG_MAKING) { /* killed before it was noted what it shows */
+        read_counter(db, at, 0, buf);
+        MUST(helios_tag_drop(db, name));
+        atomic_store(&tag->state, TAG_GONE);
+        return;
+    }
+    CHECK(branch == 0 && at == tag->at);
+    for (int t = 0; t < THREADS; t++) {
+        CHECK(tagged[index][t].done == tag->done[t]);
+        CHECK(read_counter(db, at, t, buf) == tag->done[t]);
+        check_keys(db, at, t, &tagged[index][t], buf);
+    }
+    atomic_store(&tag->state, TAG_THERE);
+}
+
+/* Numbers increase, times do not decrease, and each leads to the other. */
+static void check_commits(helios_db *db)
+{
+    helios_commits_options options = HELIOS_COMMITS_OPTIONS_INIT;
+    helios_commits *commits = NULL;
+    helios_commit_info info;
+    helios_seq last = 0, found = 0;
+    uint64_t time = 0, told = 0;
+
+    options.oldest_first = true;
+    MUST(helios_commits_new(db, &options, &commits));
+    for (uint64_t i = 0; helios_commits_next(commits, &info); i++) {
+        CHECK(info.operations > 0 && info.seq - info.operations >= last);
+        CHECK(info.seq > last && info.time >= time);
+        last = info.seq;
+        time = info.time;
+        if (i % 256 != 0)
+            continue;
+        MUST(helios_time_of_seq(db, last, &told));
+        MUST(helios_seq_at_time(db, told, &found));
+        CHECK(told == time && found >= last);
+    }
+    MUST(helios_commits_status(commits));
+    helios_commits_free(commits);
+    CHECK(last == 0 || last == helios_latest(db));
+}
+
 static void judge(const char *path)
 {
     helios_options options = options_make();
@@ -279,20 +528,25 @@ static void judge(const char *path)
     helios_db *db = NULL;
 
     MUST(helios_open(path, &options, &db));
+    check_commits(db);
     for (int t = 0; t < THREADS; t++) {
-        uint64_t done = read_counter(db, t, &buf);
+        uint64_t done = read_counter(db, 0, t, &buf);
 
         CHECK(done >= atomic_load(&shared->acknowledged[t])); /* nothing acknowledged is lost */
         CHECK(done <= atomic_load(&shared->begun[t]));
         CHECK(done >= models[t].done);
-        while (models[t].done < done)
+        for (note_tagged(t); models[t].done < done; note_tagged(t))
             model_commit(&models[t], t);
         check_markers(db, t, done, &buf);
-        check_keys(db, t, &buf);
+        check_keys(db, 0, t, &models[t], &buf);
+        check_open_keys(db, t, &buf);
         /* From here on it is all that there is. */
         atomic_store(&shared->begun[t], done);
         atomic_store(&shared->acknowledged[t], done);
     }
+    check_sum(db, &buf);
+    for (int i = 0; i < TAGS; i++)
+        check_tag(db, i, &buf);
     MUST(helios_verify(db, NULL, NULL));
     MUST(helios_close(db));
     helios_buf_free(&buf);
