@@ -10,7 +10,7 @@
 #undef NDEBUG
 #include "base/mem.h"
 #include "base/random.h"
-#include "engine/engine_internal.h"
+#include "engine/txn.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -804,6 +804,150 @@ static void large(bool lose)
     io_free(fs);
 }
 
+/* ---- a commit that stays in flight while a transaction commits ---- */
+
+struct held {
+    helios_db *db;
+    struct memtable_node *node;
+    struct reserved reserved;
+};
+
+/* Reserves for one put, with its footprint or without, and goes no further. */
+static void hold(struct held *h, helios_db *db, helios_slice name, bool footprint)
+{
+    const struct write_set set = {.one = {.kind = KIND_VALUE, .key = name, .value = name}, .count = 1};
+    struct layered layered;
+    struct mem_slot *slot;
+
+    h->db = db;
+    MUST(layered_init(&layered, 0, SPACE_USER, name));
+    epoch_enter();
+    slot = view_now(db)->active;
+    h->node = memtable_prepare(slot->memtable, layered.key, name, KIND_VALUE);
+    MUST(stretch_prepare(&slot->stretch));
+    CHECK(h->node && reserve_try(db, slot, 1, 0, footprint ? footprint_of(db, 0, &set) : NULL, &h->reserved) ==
+                         RESERVE_DONE);
+    epoch_leave();
+}
+
+static void let_go(struct held *h, bool give_up)
+{
+    struct memtable_hint hint = {0};
+
+    if (give_up) {
+        MUST(publish_void(h->db, &h->reserved));
+        return;
+    }
+    memtable_insert(h->reserved.slot->memtable, h->node, h->reserved.last, &hint);
+    MUST(publish(h->db, &h->reserved, 8));
+}
+
+struct committer {
+    helios_txn *txn;
+    helios_status status;
+    _Atomic bool done;
+};
+
+static void *commit_it(void *arg)
+{
+    struct committer *c = arg;
+
+    c->status = helios_txn_commit(c->txn, NULL);
+    atomic_store(&c->done, true);
+    return NULL;
+}
+
+static helios_status count_entry(void *arg, const char *name)
+{
+    *(uint64_t *)arg += strstr(name, ".sst") != NULL;
+    return HELIOS_OK;
+}
+
+/* The transaction reads one key and writes others, as much as makes tables or not. The held commit may meet it; known
+ * by its footprint or not, it is waited for and its outcome counts. */
+static void held_up(const char *name, bool large_one, bool footprint, bool give_up, helios_status wanted)
+{
+    static unsigned char bytes[100000];
+    struct committer c = {0};
+    struct held held;
+    struct io_fs *fs;
+    helios_buf value = {0};
+    pthread_t thread;
+    helios_seq last;
+    uint64_t tables = 0;
+
+    MUST(io_memory_new(&fs));
+    held.db = open_small(fs);
+    c.txn = begin_as(held.db, HELIOS_ISOLATION_SERIALIZABLE);
+    EXPECT(HELIOS_NOT_FOUND, helios_txn_get(c.txn, text("read"), &value));
+    for (unsigned i = 0; i < (large_one ? 30 : 2); i++) {
+        char own[16];
+
+        MUST(helios_txn_put(c.txn, slice_make(own, (size_t)snprintf(own, 16, "own%u", i)),
+                            slice_make(bytes, large_one ? sizeof(bytes) : 10)));
+    }
+    hold(&held, held.db, text(name), footprint);
+    MUST(thread_start(&thread, "committer", commit_it, &c));
+    thread_sleep(30000);
+    CHECK(!atomic_load(&c.done));
+    let_go(&held, give_up);
+    thread_join(thread);
+    EXPECT(wanted, c.status);
+    helios_txn_free(c.txn);
+    MUST(helios_flush(held.db));
+    MUST(io_list(fs, "/db/sst", count_entry, &tables));
+    CHECK(tables == stat(held.db, "files")); /* a loser's are removed */
+    last = helios_latest(held.db);
+    for (int again = 0; again < 2; again++) {
+        EXPECT(wanted == HELIOS_OK ? HELIOS_OK : HELIOS_NOT_FOUND,
+               helios_get(held.db, NULL, text("own0"), &value));
+        MUST(helios_get(held.db, NULL, text(name), &value)); /* whoever of the two wrote it */
+        CHECK(helios_latest(held.db) == last);
+        MUST(helios_close(held.db));
+        held.db = open_small(fs);
+    }
+    MUST(helios_put(held.db, NULL, text("own1"), text("")));
+    MUST(helios_close(held.db));
+    helios_buf_free(&value);
+    io_free(fs);
+}
+
+/* Something was first between the validation and the reservation: the numbers become VOID in the log. */
+static void beaten_at_the_reservation(void)
+{
+    struct io_fs *fs;
+    helios_db *db;
+    helios_txn *txn;
+    helios_buf value = {0};
+    struct write_set set;
+    helios_seq seq = 7, before;
+
+    MUST(io_memory_new(&fs));
+    db = open_small(fs);
+    txn = begin_as(db, HELIOS_ISOLATION_SNAPSHOT);
+    MUST(helios_txn_put(txn, text("key"), text("mine")));
+    MUST(txn_validate(txn));
+    MUST(helios_put(db, NULL, text("key"), text("theirs")));
+    before = helios_latest(db);
+    set = write_set_of(&txn->batch);
+    set.txn = txn;
+    EXPECT(HELIOS_CONFLICT, commit_write(db, 0, HELIOS_DURABILITY_SYNC, &set, &seq));
+    CHECK(seq == 7 && helios_latest(db) == before);
+    EXPECT(HELIOS_CONFLICT, helios_txn_commit(txn, NULL));
+    helios_txn_free(txn);
+    MUST(helios_put(db, NULL, text("later"), text("")));
+    before = helios_latest(db);
+    for (int again = 0; again < 2; again++) {
+        MUST(helios_get(db, NULL, text("key"), &value));
+        CHECK(value.size == 6 && helios_latest(db) == before);
+        MUST(helios_close(db));
+        db = open_small(fs);
+    }
+    helios_buf_free(&value);
+    MUST(helios_close(db));
+    io_free(fs);
+}
+
 static void limited(void)
 {
     helios_db *db = open_memory(10000);
@@ -958,6 +1102,13 @@ static void cases(void)
     }
     large(false);
     large(true);
+    beaten_at_the_reservation();
+    for (int bits = 0; bits < 4; bits++) {
+        held_up("own1", bits & 1, bits & 2, false, HELIOS_CONFLICT);
+        held_up("read", bits & 1, bits & 2, false, HELIOS_CONFLICT);
+        held_up("own1", bits & 1, bits & 2, true, HELIOS_OK);
+        held_up("other", bits & 1, bits & 2, false, HELIOS_OK); /* waits to be published, all the same */
+    }
     limited();
     without_memory();
     runs();
