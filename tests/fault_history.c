@@ -130,10 +130,16 @@ void world_txn(struct world *w, helios_durability durability, unsigned count, ui
 
 /* ---- a counter that several threads add to ---- */
 
-static const helios_slice counter_key = {"z/counter", 9};
+/* Each thread's share stands under a key of its own, so that it shows when something of a loser is there. */
+static helios_slice counter_key(int adder, char out[16])
+{
+    return slice_make(out,
+                      (size_t)(adder < 0 ? snprintf(out, 16, "z/sum") : snprintf(out, 16, "z/of%d", adder)));
+}
 
 struct adder {
     struct world *w;
+    int index;
     _Atomic unsigned *arrived;
     unsigned rounds, added;
     bool failed; /* so that one more may be there */
@@ -149,18 +155,26 @@ static uint64_t number_in(helios_slice value)
     return strtoull(digits, NULL, 10);
 }
 
-static helios_status add_one(helios_txn *txn)
+static helios_status add_to(helios_txn *txn, helios_slice key)
 {
     helios_buf value = {0};
     char digits[ADDED_MAX + 1];
-    helios_status status = helios_txn_get(txn, counter_key, &value);
+    helios_status status = helios_txn_get(txn, key, &value);
     uint64_t number = status == HELIOS_OK ? number_in(slice_make(value.data, value.size)) : 0;
     size_t size = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, number + 1);
 
     helios_buf_free(&value);
     if (status != HELIOS_OK && status != HELIOS_NOT_FOUND)
         return status;
-    return helios_txn_put(txn, counter_key, slice_make(digits, size));
+    return helios_txn_put(txn, key, slice_make(digits, size));
+}
+
+static helios_status add_one(helios_txn *txn, int adder)
+{
+    char sum[16], own[16];
+    helios_status status = add_to(txn, counter_key(-1, sum));
+
+    return status == HELIOS_OK ? add_to(txn, counter_key(adder, own)) : status;
 }
 
 /* Awake, so that all go on in the same instant. */
@@ -185,7 +199,7 @@ static void *adder_main(void *arg)
         meet(adder->arrived, 2 * i + 1);
         status = helios_txn_begin(adder->w->db, &options, &txn);
         if (status == HELIOS_OK)
-            status = add_one(txn);
+            status = add_one(txn, adder->index);
         meet(adder->arrived, 2 * i + 2);
         if (status == HELIOS_OK && !adder->failed)
             status = helios_txn_commit(txn, NULL);
@@ -205,7 +219,7 @@ void world_add(struct world *w, unsigned rounds)
     if (!world_going(w))
         return;
     for (int i = 0; i < ADDERS; i++) {
-        adders[i] = (struct adder){.w = w, .arrived = &arrived, .rounds = rounds};
+        adders[i] = (struct adder){.w = w, .index = i, .arrived = &arrived, .rounds = rounds};
         MUST(thread_start(&adders[i].thread, "adder", adder_main, &adders[i]));
     }
     for (unsigned i = 0; i < rounds / 2; i++)
@@ -219,20 +233,33 @@ void world_add(struct world *w, unsigned rounds)
     CHECK(w->failed || w->added - before >= rounds, "in some round all lost");
 }
 
-static void check_counter(struct check *c)
+/* False: it met damage. */
+static bool read_counter(struct check *c, int adder, uint64_t *number)
 {
-    struct world *w = c->w;
-    helios_status status = helios_get(w->db, NULL, counter_key, &c->value);
-    uint64_t number = 0;
+    char key[16];
+    helios_status status = helios_get(c->w->db, NULL, counter_key(adder, key), &c->value);
 
     if (!check_judge(c, status, "counter"))
+        return false;
+    *number = status == HELIOS_OK ? number_in(slice_make(c->value.data, c->value.size)) : 0;
+    return true;
+}
+
+static void check_counters(struct check *c)
+{
+    struct world *w = c->w;
+    uint64_t sum, shares = 0, share = 0;
+
+    if (!read_counter(c, -1, &sum))
         return;
-    if (status == HELIOS_OK)
-        number = number_in(slice_make(c->value.data, c->value.size));
-    CHECK(number >= w->added && number <= w->added_max,
-          "the counter is %" PRIu64 ", %" PRIu64 " were acknowledged, %" PRIu64 " begun", number, w->added,
+    for (int i = 0; i < ADDERS; i++, shares += share)
+        if (!read_counter(c, i, &share))
+            return;
+    CHECK(sum >= w->added && sum <= w->added_max,
+          "the counter is %" PRIu64 ", %" PRIu64 " were acknowledged, %" PRIu64 " begun", sum, w->added,
           w->added_max);
-    w->added = w->added_max = number;
+    CHECK(sum == shares, "the counter is %" PRIu64 ", the shares are %" PRIu64, sum, shares);
+    w->added = w->added_max = sum;
 }
 
 /* ---- tags ---- */
@@ -411,9 +438,26 @@ static void check_commits(struct check *c)
         CHECK(!c->w->commits[next].present || !c->w->commits[next].seq, "commit %u is not listed", next);
 }
 
+/* Of a number below the horizon less may be known. */
+static void check_fates(struct check *c)
+{
+    for (uint32_t i = 0; i < c->w->commit_count; i++) {
+        const struct world_commit *commit = &c->w->commits[i];
+        helios_commit_fate wanted = commit->lost ? HELIOS_COMMIT_LOST : HELIOS_COMMIT_KEPT;
+
+        if (!commit->seq || commit->seq < helios_horizon(c->w->db) || !(commit->lost || commit->durable))
+            continue;
+        CHECK(helios_commit_state(c->w->db, commit->seq) == wanted,
+              "the fate of commit %u (number %" PRIu64 ") is %d", i, commit->seq,
+              helios_commit_state(c->w->db, commit->seq));
+    }
+}
+
 void check_history(struct check *c)
 {
-    check_counter(c);
+    check_counters(c);
     check_tags(c);
     check_commits(c);
+    if (!c->detected)
+        check_fates(c);
 }

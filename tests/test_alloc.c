@@ -412,6 +412,25 @@ static void run_tags(struct test *t)
     get(t, 1);
 }
 
+/* The versions of one key, and what became of their commits. */
+static void run_history(struct test *t)
+{
+    helios_history *history = NULL;
+    helios_version version = {0};
+    helios_seq last = UINT64_MAX;
+    char key[32];
+
+    put(t, 0);
+    (void)!DONE(t, helios_flush(t->db));
+    put(t, 0);
+    if (!DONE(t, helios_history_new(t->db, NULL, key_of(0, key), &history)))
+        return;
+    for (; helios_history_next(history, &version); last = version.seq)
+        assert(version.seq < last && helios_commit_state(t->db, version.seq) != HELIOS_COMMIT_LOST);
+    (void)!DONE(t, helios_history_status(history));
+    helios_history_free(history);
+}
+
 /* For ever: all later allocations fail, too; not where a commit waits for memory. */
 static const struct {
     const char *name;
@@ -430,6 +449,7 @@ static const struct {
     {"timeline", run_timeline, true},
     {"transactions", run_transactions, true},
     {"tags", run_tags, true},
+    {"history", run_history, true},
 };
 
 /* ---- around them ---- */

@@ -100,7 +100,8 @@ static helios_slice text(char *out, const char *format, int thread, uint64_t num
 
 static const helios_slice sum_key = {"sum", 3};
 static const char counter_format[] = "%d/counter", marker_format[] = "%d/m%012" PRIu64,
-                  key_format[] = "%d/k%02" PRIu64, open_format[] = "%d/open%" PRIu64;
+                  key_format[] = "%d/k%02" PRIu64, share_format[] = "%d/share",
+                  open_format[] = "%d/open%" PRIu64;
 
 /* ---- commits ---- */
 
@@ -268,11 +269,11 @@ static void leave_open(struct writer *w)
     write_open_key(w->open, w->thread);
 }
 
-static helios_status add_one(void *arg, helios_txn *txn)
+static helios_status add_to(helios_txn *txn, helios_slice key)
 {
     helios_buf value = {0};
     uint64_t sum = 0;
-    helios_status status = helios_txn_get(txn, sum_key, &value);
+    helios_status status = helios_txn_get(txn, key, &value);
 
     if (status == HELIOS_OK)
         memcpy(&sum, value.data, sizeof(sum));
@@ -280,13 +281,23 @@ static helios_status add_one(void *arg, helios_txn *txn)
     sum++;
     if (status != HELIOS_OK && status != HELIOS_NOT_FOUND)
         return status;
-    return helios_txn_put(txn, sum_key, (helios_slice){&sum, sizeof(sum)});
+    return helios_txn_put(txn, key, (helios_slice){&sum, sizeof(sum)});
+}
+
+/* To the sum, and to the thread's own share of it. */
+static helios_status add_one(void *arg, helios_txn *txn)
+{
+    const struct writer *w = arg;
+    char key[64];
+    helios_status status = add_to(txn, sum_key);
+
+    return status == HELIOS_OK ? add_to(txn, text(key, share_format, w->thread, 0)) : status;
 }
 
 static void add(struct writer *w)
 {
     atomic_fetch_add(&shared->adds_begun, 1);
-    MUST(helios_txn_run(w->db, NULL, add_one, NULL, NULL));
+    MUST(helios_txn_run(w->db, NULL, add_one, w, NULL));
     atomic_fetch_add(&shared->adds_acknowledged, 1);
 }
 
@@ -439,14 +450,25 @@ static void check_open_keys(helios_db *db, int thread, helios_buf *buf)
         CHECK(helios_get(db, NULL, text(key, open_format, thread, i), buf) == HELIOS_NOT_FOUND);
 }
 
-static void check_sum(helios_db *db, helios_buf *buf)
+static uint64_t read_sum(helios_db *db, helios_slice key, helios_buf *buf)
 {
-    helios_status status = helios_get(db, NULL, sum_key, buf);
+    helios_status status = helios_get(db, NULL, key, buf);
     uint64_t sum = 0;
 
     CHECK(status == HELIOS_OK || status == HELIOS_NOT_FOUND);
     if (status == HELIOS_OK)
         memcpy(&sum, buf->data, sizeof(sum));
+    return sum;
+}
+
+static void check_sum(helios_db *db, helios_buf *buf)
+{
+    uint64_t sum = read_sum(db, sum_key, buf), shares = 0;
+    char key[64];
+
+    for (int t = 0; t < THREADS; t++)
+        shares += read_sum(db, text(key, share_format, t, 0), buf);
+    CHECK(sum == shares);                                  /* nothing of a transaction that lost */
     CHECK(sum >= atomic_load(&shared->adds_acknowledged)); /* each was added once */
     CHECK(sum <= atomic_load(&shared->adds_begun));
     atomic_store(&shared->adds_begun, sum);
