@@ -218,7 +218,7 @@ static helios_status read_run(struct helios_db *db, struct cursor *c, const stru
 /* From the by-number entry under the cursor, if there is one, to its run. */
 static helios_status follow(struct helios_db *db, struct cursor *c, struct timeline_run *run, bool *found)
 {
-    struct timeline_mark mark, there;
+    struct timeline_mark mark, there = {0};
     struct timeline_key key;
     helios_status status = read_mark(db, c, TIMELINE_BY_SEQ, &mark, found);
 
