@@ -76,7 +76,7 @@ void at_time_text(helios_db *db, helios_seq seq, char out[TIME_TEXT_SIZE])
 
 void time_add_json(struct json_object *object, const char *name, uint64_t time)
 {
-    char text[TIME_TEXT_SIZE], member[64];
+    char text[TIME_TEXT_SIZE], member[80]; /* room for what at_add_json makes */
 
     time_text(time, true, text);
     json_object_object_add(object, name, json_object_new_string(text));
