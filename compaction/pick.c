@@ -422,7 +422,7 @@ static bool choose_for_garbage(const struct compact_tree *tree, int level, size_
 
     if (file->busy)
         return false;
-    if (compact_is_expired(tree, file))
+    if (compact_is_expired(tree, file) || compact_has_aged(tree, file))
         return choose_file(tree, level, index, level, COMPACT_REASON_EXPIRED, c);
     if (!compact_has_tombstones(tree, file))
         return false;

@@ -5,6 +5,7 @@
  * memtable_bytes x 4; the levels between L0 and the base are empty. */
 #ifndef HELIOS_COMPACTION_PICK_H
 #define HELIOS_COMPACTION_PICK_H
+#include "compaction/garbage.h"
 #include "sstable/file.h"
 
 enum {
@@ -24,9 +25,10 @@ struct compact_level {
 struct compact_tree {
     struct compact_level levels[COMPACT_LEVELS]; /* L0 newest first; the others by key, disjoint */
     uint64_t memtable_bytes, target_file_bytes;
-    helios_seq horizon; /* as it would be for a job that starts now */
-    uint64_t
-        sink_time; /* us: what was all committed by then may sink, see COMPACT_REASON_EXPIRED; 0: nothing */
+    helios_seq horizon;       /* as it would be for a job that starts now */
+    struct garbage_aged aged; /* likewise, or what it was for an earlier one */
+    /* us: what was all committed by then may sink, see COMPACT_REASON_EXPIRED; 0: nothing */
+    uint64_t sink_time;
     helios_seq limit_seq; /* L0 files with larger numbers stay (ingested, above an unflushed memtable);
                              UINT64_MAX: none */
     /* Jobs that run: their inputs are busy, and nothing else may be put where their outputs will be. */
@@ -44,7 +46,8 @@ enum compact_reason {
     COMPACT_REASON_INTRA_L0,   /* L0 files into one, while the base level is busy */
     COMPACT_REASON_SIZE,       /* a level above its target */
     COMPACT_REASON_TOMBSTONES, /* a file with many tombstones */
-    COMPACT_REASON_EXPIRED, /* a file (see table_file.collected) whose shadowed versions have left the retention; or,
+    COMPACT_REASON_EXPIRED, /* a file (see table_file.collected) whose shadowed versions have left the retention, or
+                               half of whose keys go by their age; or,
                                when nothing else is to be done, one that sinks: all of it has left the retention,
                                so that whatever it shadows further down is garbage once it gets there */
     COMPACT_REASON_MANUAL,

@@ -39,6 +39,8 @@ size_t compact_l0_run_end(const struct compact_tree *, size_t first);
 /* Would a rewrite at the tree's horizon let go of much, judged by counts? */
 bool compact_is_expired(const struct compact_tree *, const struct table_file *);
 bool compact_has_tombstones(const struct compact_tree *, const struct table_file *);
+/* Would it let go of half of the file's entries by age alone? */
+bool compact_has_aged(const struct compact_tree *, const struct table_file *);
 /* Has it range deletes, all behind the horizon, that were not when it was written? How much they hide in the file
  * itself is not counted anywhere. */
 bool compact_may_hide(const struct compact_tree *, const struct table_file *);

@@ -269,6 +269,16 @@ bool compact_has_tombstones(const struct compact_tree *tree, const struct table_
     return passed(tree, file, file_seq_min(file) - 1, file_seq_max(file)) >= 0.5;
 }
 
+bool compact_has_aged(const struct compact_tree *tree, const struct table_file *file)
+{
+    const struct garbage_aged *aged = &tree->aged;
+    helios_seq first = file_seq_min(file), last = file_seq_max(file);
+    const struct span own = span_of(file);
+
+    return aged->below > first && file->collected < aged->below && aged->below - first >= (last - first) / 2 &&
+           slice_compare(file->smallest, aged->from) >= 0 && ends_before(&own, aged->to);
+}
+
 bool compact_may_hide(const struct compact_tree *tree, const struct table_file *file)
 {
     return file->properties.range_deletes &&

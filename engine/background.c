@@ -1,6 +1,6 @@
 /* background.c - what happens without being asked: flushes and compactions start, writers are paced, the
  * horizon moves, work that waited for space or memory is tried again. */
-#include "engine/engine_internal.h"
+#include "engine/timeline.h"
 #include <assert.h>
 #include <inttypes.h>
 
@@ -46,6 +46,7 @@ void compact_tree_of(struct helios_db *db, struct version *version, struct compa
         .memtable_bytes = db->options.memtable_bytes,
         .target_file_bytes = db->target_bytes,
         .horizon = horizon,
+        .aged = {timeline_keys.from, timeline_keys.to, atomic_load(&db->aged_below)},
         .sink_time = sink_time_locked(db, horizon),
         .limit_seq = l0_limit(db),
         .running = db->running,
@@ -202,6 +203,7 @@ static void *janitor_run(void *arg)
 {
     struct helios_db *db = arg;
     struct rest rest = {0};
+    helios_seq looked = 0;
 
     mutex_lock(&db->state_mu);
     while (!atomic_load(&db->closing)) {
@@ -212,10 +214,10 @@ static void *janitor_run(void *arg)
         if (atomic_load(&db->closing))
             break;
         retry_locked(db);
-        moves = db->options.history_retention != 0;
+        moves = db->options.history_retention != 0 && !db->recovering;
         mutex_unlock(&db->state_mu);
         if (moves)
-            horizon_move(db);
+            horizon_look(db, &looked);
         flush_at_rest(db, &rest);
         epoch_collect();
         mutex_lock(&db->state_mu);

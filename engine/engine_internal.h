@@ -126,6 +126,7 @@ struct helios_db {
     _Atomic helios_seq visible __attribute__((aligned(64))); /* release: publisher in order; acquire: readers */
     _Atomic helios_seq latest;     /* the last commit; below visible after a void one */
     _Atomic helios_seq horizon;    /* H */
+    _Atomic helios_seq aged_below; /* garbage_aged of the last rules: what jobs may gain by it */
     _Atomic uint32_t visible_word; /* changes with visible; waiters sleep on it */
     _Atomic uint32_t visible_waiters;
     _Atomic bool publishing;     /* somebody advances the prefix */
@@ -327,6 +328,8 @@ struct job_rules {
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
 void job_rules_release(struct job_rules *);
 helios_seq horizon_move(struct helios_db *); /* takes state_mu */
+/* Moves it, and where it differs from *looked sees what a job would find that starts now. */
+void horizon_look(struct helios_db *, helios_seq *looked);
 helios_seq horizon_of_jobs_locked(
     struct helios_db *); /* as it would be for a job that starts now; under state_mu */
 /* Whose a pin of this thread is that is taken now. */

@@ -86,6 +86,7 @@ static void set_timeline_rule(struct helios_db *db, struct job_rules *rules)
         point = rules->pins[0];
     rules->rules.aged = timeline_keys;
     rules->rules.aged.below = timeline_floor(db, point);
+    atomic_store(&db->aged_below, rules->rules.aged.below);
 }
 
 helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
@@ -113,6 +114,18 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     set_timeline_rule(db, rules);
     rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};
     return HELIOS_OK;
+}
+
+void horizon_look(struct helios_db *db, helios_seq *looked)
+{
+    helios_seq horizon = horizon_move(db);
+    struct job_rules rules = {0};
+
+    if (horizon == *looked)
+        return;
+    if (job_rules_init(db, &rules) == HELIOS_OK)
+        *looked = horizon;
+    job_rules_release(&rules);
 }
 
 void job_rules_release(struct job_rules *rules)
