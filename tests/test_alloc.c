@@ -447,7 +447,7 @@ static const struct {
     {"checkpoint", run_checkpoint, true},
     {"upkeep", run_upkeep, true},
     {"timeline", run_timeline, true},
-    {"transactions", run_transactions, true},
+    {"transactions", run_transactions, false}, /* one is ingested, like batches */
     {"tags", run_tags, true},
     {"history", run_history, true},
 };
