@@ -18,7 +18,7 @@ struct faulty {
     uint64_t calls[IO_CALL_COUNT];
     uint64_t changes, stop_at; /* stop_at: 0, or the number of the change that is the first to fail */
     bool stopped;
-    bool virtual_time;
+    bool virtual_time, unmapped;
     uint64_t wall, monotonic;
     struct random rng;
 };
@@ -173,7 +173,13 @@ static void faulty_hint(struct io_file *file, uint64_t offset, size_t size) {}
 
 static bool faulty_map_supported(struct io_file *file)
 {
-    return inner_of(file->fs)->ops->map_supported(inner_file(file));
+    struct faulty *f = faulty_of(file->fs);
+    bool unmapped;
+
+    pthread_mutex_lock(&f->lock);
+    unmapped = f->unmapped;
+    pthread_mutex_unlock(&f->lock);
+    return !unmapped && inner_of(file->fs)->ops->map_supported(inner_file(file));
 }
 
 static helios_status faulty_map(struct io_file *file, size_t size, void **mapping)
@@ -452,6 +458,16 @@ void io_faulty_set_time(struct io_fs *fs, uint64_t wall, uint64_t monotonic)
 void io_faulty_advance(struct io_fs *fs, uint64_t by)
 {
     io_faulty_set_time(fs, faulty_time(fs) + by, faulty_monotonic(fs) + by);
+}
+
+void io_faulty_unmap(struct io_fs *fs)
+{
+    struct faulty *f = faulty_of(fs);
+
+    assert(fs->ops == &faulty_ops);
+    pthread_mutex_lock(&f->lock);
+    f->unmapped = true;
+    pthread_mutex_unlock(&f->lock);
 }
 
 void io_faulty_set_space(struct io_fs *fs, uint64_t bytes_total)

@@ -159,6 +159,7 @@ void io_faulty_power_cut(struct io_fs *, enum io_damage, uint64_t seed);
 void io_faulty_set_time(struct io_fs *, uint64_t wall, uint64_t monotonic); /* virtual from now on */
 void io_faulty_advance(struct io_fs *, uint64_t by);
 void io_faulty_set_space(struct io_fs *, uint64_t bytes_total); /* ENOSPC beyond; 0: no limit */
+void io_faulty_unmap(struct io_fs *); /* a file system that files are not mapped on, from now on */
 /* For flips: the live bytes of a file, to be changed in place; NULL if there is no such file. Valid
  * until the file changes. Works on plain memory file systems too. */
 unsigned char *io_memory_bytes(struct io_fs *, const char *path, uint64_t *size);
