@@ -138,13 +138,19 @@ static helios_status replay_commit(struct replay *r, const struct wal_record *re
 
 /* ---- ingested tables ---- */
 
-static bool version_has(const struct version *version, uint64_t number)
+/* A flush beside the replay may put another version in this one's place. */
+static bool tree_has(struct helios_db *db, uint64_t number)
 {
+    const struct version *version;
+    bool has = false;
+
+    mutex_lock(&db->state_mu);
+    version = db->version;
     for (size_t l = 0; l < LEVEL_COUNT; l++)
         for (size_t i = 0; i < version->levels[l].count; i++)
-            if (version->levels[l].files[i]->number == number)
-                return true;
-    return false;
+            has |= version->levels[l].files[i]->number == number;
+    mutex_unlock(&db->state_mu);
+    return has;
 }
 
 static helios_status check_exists(struct helios_db *db, const struct file_record *file)
@@ -179,7 +185,7 @@ static helios_status replay_tables(struct replay *r, const struct wal_record *re
             status = damaged(r, record, "its tables cannot be read");
             break;
         }
-        if (version_has(db->version, file.number))
+        if (tree_has(db, file.number))
             continue;
         status = check_exists(db, &file);
         file.properties.seq_min = file.properties.seq_max = seq;
