@@ -443,13 +443,14 @@ static void check_fates(struct check *c)
 {
     for (uint32_t i = 0; i < c->w->commit_count; i++) {
         const struct world_commit *commit = &c->w->commits[i];
-        helios_commit_fate wanted = commit->lost ? HELIOS_COMMIT_LOST : HELIOS_COMMIT_KEPT;
+        helios_commit_fate wanted = commit->lost ? HELIOS_COMMIT_LOST : HELIOS_COMMIT_KEPT, fate;
 
         if (!commit->seq || commit->seq < helios_horizon(c->w->db) || !(commit->lost || commit->durable))
             continue;
-        CHECK(helios_commit_state(c->w->db, commit->seq) == wanted,
-              "the fate of commit %u (number %" PRIu64 ") is %d", i, commit->seq,
-              helios_commit_state(c->w->db, commit->seq));
+        fate = helios_commit_state(c->w->db, commit->seq);
+        if (c->w->options.read_only && fate == HELIOS_COMMIT_UNKNOWN)
+            continue; /* not closed cleanly, as far as one can see: nothing was made durable by this open */
+        CHECK(fate == wanted, "the fate of commit %u (number %" PRIu64 ") is %d", i, commit->seq, fate);
     }
 }
 
