@@ -154,11 +154,13 @@ static bool commit(struct writer *w)
     }
     helios_batch_free(batch);
     if (status == HELIOS_OK) {
-        helios_commit_fate fate = helios_commit_state(t->db, seq);
+        helios_commit_fate fate = helios_commit_state(t->db, seq),
+                           first = helios_commit_state(t->db, seq - operations + 1);
+        bool gone = t->trouble == POWER_CUT; /* maybe: then the files that know cannot be read */
 
-        CHECK(t, fate != HELIOS_COMMIT_LOST, seq);
-        CHECK(t, options.durability != HELIOS_DURABILITY_SYNC || fate == HELIOS_COMMIT_KEPT, seq);
-        CHECK(t, helios_commit_state(t->db, seq - operations + 1) == fate || fate != HELIOS_COMMIT_KEPT, seq);
+        CHECK(t, fate != HELIOS_COMMIT_LOST && first != HELIOS_COMMIT_LOST, seq);
+        CHECK(t, options.durability != HELIOS_DURABILITY_SYNC || fate == HELIOS_COMMIT_KEPT || gone, seq);
+        CHECK(t, first == fate || fate != HELIOS_COMMIT_KEPT || gone, seq);
     }
     return status == HELIOS_OK;
 }
