@@ -1,7 +1,8 @@
 /* test_powercut.c - the power goes at any moment: for each scenario the machine stops at every changing call,
  * the disk keeps what each kind of damage leaves of the unsynced part, and an open must find a prefix of the
  * commits with everything in it that was acknowledged as durable. Then the same for cuts during that open.
- * Usage: test_powercut [seed [runs [scenario [k damage]]]]; runs: at most so many a scenario, 0: all. */
+ * Usage: test_powercut [seed [runs [scenario [k damage]]]]; runs: at most so many a scenario, 0: all; for a scenario
+ * "even" and "odd" stand for every second one, so that two processors can share them. */
 #undef NDEBUG
 #include "engine/identity.h"
 #include "tests/fault_world.h"
@@ -9,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { RUNS_DEFAULT = 200, RECOVERY_SAMPLE = 41 };
 
@@ -224,6 +226,8 @@ static const struct scenario *scenario_named(const char *name)
 
 int main(int argc, char **argv)
 {
+    size_t part;
+
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     runs_max = argc > 2 ? strtoull(argv[2], NULL, 10) : RUNS_DEFAULT;
     printf("seed %" PRIu64 "\n", seed);
@@ -238,12 +242,14 @@ int main(int argc, char **argv)
         free(image.world);
         return 0;
     }
-    if (argc > 3) {
+    part = argc > 3 && strcmp(argv[3], "even") == 0 ? 0 : argc > 3 && strcmp(argv[3], "odd") == 0 ? 1 : 2;
+    if (argc > 3 && part == 2) {
         run_scenario(scenario_named(argv[3]));
         return 0;
     }
     for (size_t i = 0; i < scenario_count; i++)
-        run_scenario(&scenarios[i]);
+        if (part == 2 || i % 2 == part)
+            run_scenario(&scenarios[i]);
     test_destroy();
     printf("%" PRIu64 " cuts, %" PRIu64 " more during an open\n", cuts, recovery_cuts);
     return 0;
