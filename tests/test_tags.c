@@ -138,10 +138,7 @@ static void fresh(uint64_t retention)
 
 static void check_names(helios_db *db)
 {
-    static const char *const good[] = {"a", " ", "v1.0/rc-2",
-                                       "Stra\xc3\x9f"
-                                       "e",
-                                       "\xf0\x9f\x8c\xb3"};
+    static const char *const good[] = {"a", " ", "v1.0/rc-2", "\u00fcber", "\xf0\x9f\x8c\xb3"};
     static const char *const bad[] = {"",
                                       "a\nb",
                                       "\x7f",
