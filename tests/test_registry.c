@@ -1,0 +1,180 @@
+/* test_registry.c - branches in memory: records, names, links to what shows through; against naive walks over
+ * random trees of branches. */
+#undef NDEBUG
+#include "base/epoch.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "branch/registry.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BRANCHES = 2000 };
+
+static helios_slice text(const char *s)
+{
+    return slice_make(s, strlen(s));
+}
+
+static void records(void)
+{
+    struct branch_record in = {.id = 7,
+                               .parent = 3,
+                               .fork_seq = 1234567,
+                               .created_seq = 99,
+                               .created_time = 1700000000000000,
+                               .state = HELIOS_BRANCH_MERGED,
+                               .closed_seq = 2345678,
+                               .name = text("f\303\251vrier"),
+                               .metadata = text("any bytes")},
+                         out = {.id = 7};
+    helios_buf buf = {0};
+
+    assert(branch_record_encode(&buf, &in) == HELIOS_OK);
+    assert(branch_record_decode(buf_slice(&buf), &out));
+    assert(out.id == 7 && out.parent == 3 && out.fork_seq == 1234567 && out.created_seq == 99);
+    assert(out.created_time == in.created_time && out.state == in.state && out.closed_seq == in.closed_seq);
+    assert(slice_equal(out.name, in.name) && slice_equal(out.metadata, in.metadata));
+    for (size_t size = 0; size < buf.size; size++)
+        assert(!branch_record_decode(slice_make(buf.data, size), &out));
+    for (size_t i = 0; i < buf.size; i++)
+        for (int byte = 0; byte < 256; byte++) { /* read without harm, whatever it says */
+            char was = buf.data[i];
+
+            buf.data[i] = (char)byte;
+            (void)branch_record_decode(buf_slice(&buf), &out);
+            buf.data[i] = was;
+        }
+    helios_buf_free(&buf);
+}
+
+static void names(void)
+{
+    char longest[BRANCH_NAME_MAX + 2];
+    const char *bad[] = {"",          "-x",       "a\nb",         "a\177",
+                         "\xff",      "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                         "a\xe2\x82", "\xc2\x85"};
+
+    memset(longest, 'n', sizeof(longest));
+    longest[BRANCH_NAME_MAX + 1] = 0;
+    assert(branch_name_check(longest) == HELIOS_INVALID);
+    longest[BRANCH_NAME_MAX] = 0;
+    assert(branch_name_check(longest) == HELIOS_OK);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert(branch_name_check(bad[i]) == HELIOS_INVALID);
+    assert(branch_name_check("release/1.0 \342\202\254 \360\237\214\263") == HELIOS_OK);
+    assert(branch_name_check(NULL) == HELIOS_INVALID);
+}
+
+/* The nearest ancestor with data at or below the point, by the definition. */
+static void check_link(const struct registry *registry, const struct branch *branch)
+{
+    helios_seq point = branch->fork_seq;
+    const struct branch *up = registry_at(registry, branch->parent);
+
+    for (;;) {
+        helios_seq first = atomic_load(&up->first_write);
+
+        if ((first && first <= point) || up->id == 0)
+            break;
+        if (up->fork_seq < point)
+            point = up->fork_seq;
+        up = registry_at(registry, up->parent);
+    }
+    if (branch->up == NULL) { /* nothing at all shows through */
+        assert(up->id == 0 && point < atomic_load(&up->first_write));
+        return;
+    }
+    assert(branch->up == up && branch->up_seq == point);
+}
+
+static struct branch *make(struct registry *registry, helios_branch_id parent, helios_seq fork, helios_seq now)
+{
+    char name[32];
+    struct branch_record record = {
+        .id = registry_next_id(registry), .parent = parent, .fork_seq = fork, .created_seq = now};
+    struct branch *branch;
+
+    snprintf(name, sizeof(name), "b%u", record.id);
+    record.name = text(name);
+    assert(registry_by_name(registry, name) == NULL);
+    assert(registry_prepare(registry, &record, &branch) == HELIOS_OK);
+    registry_add(registry, branch);
+    assert(registry_by_name(registry, name) == branch && registry_at(registry, record.id) == branch);
+    return branch;
+}
+
+static void trees(uint64_t seed)
+{
+    struct registry *registry;
+    struct branch **list;
+    struct random rng;
+    helios_seq now = 10;
+    size_t count, live = 1;
+
+    random_seed(&rng, seed);
+    assert(registry_new(&registry) == HELIOS_OK);
+    assert(registry_at(registry, 1) == NULL && registry_at(registry, 0)->id == 0);
+    while (registry_next_id(registry) < BRANCHES) {
+        struct branch *at = (struct branch *)registry_at(
+            registry, (helios_branch_id)random_below(&rng, registry_next_id(registry)));
+
+        now++;
+        switch (random_below(&rng, 6)) {
+        case 0:
+            if (atomic_load(&at->first_write) == 0)
+                atomic_store(&at->first_write, now);
+            break;
+        case 1:
+            if (at->id && at->live_children == 0 && atomic_load(&at->state) == HELIOS_BRANCH_ACTIVE) {
+                registry_close(registry, at, HELIOS_BRANCH_DROPPED, now);
+                live--;
+            }
+            break;
+        case 2:
+            if (at->id && atomic_load(&at->state) == HELIOS_BRANCH_ACTIVE) {
+                char name[32], *owned = mem_alloc(sizeof(name));
+
+                assert(owned);
+                snprintf(name, sizeof(name), "renamed%" PRIu64, now);
+                registry_rename(registry, at, strcpy(owned, name));
+                assert(registry_by_name(registry, name) == at);
+            }
+            break;
+        default:
+            if (atomic_load(&at->state) == HELIOS_BRANCH_ACTIVE) {
+                make(registry, at->id, random_below(&rng, now), now);
+                live++;
+            }
+        }
+    }
+    assert(registry_live(registry) == live);
+    for (helios_branch_id id = 1; id < registry_next_id(registry); id++) {
+        helios_seq point;
+
+        check_link(registry, registry_at(registry, id));
+        assert(branch_point_on(registry, id, now, 0, &point));
+        assert(point <= registry_at(registry, id)->fork_seq);
+    }
+    assert(registry_list(registry, false, &list, &count) == HELIOS_OK && count == live);
+    for (size_t i = 1; i < count; i++)
+        assert(strcmp(list[i - 1]->name, list[i]->name) < 0);
+    mem_free(list);
+    assert(registry_list(registry, true, &list, &count) == HELIOS_OK && count == BRANCHES);
+    mem_free(list);
+    registry_free(registry);
+    epoch_drain();
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+
+    printf("seed %" PRIu64 "\n", seed);
+    records();
+    names();
+    for (uint64_t i = 0; i < 20; i++)
+        trees(seed + i);
+    return 0;
+}
