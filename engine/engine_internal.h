@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/merge.h"
 #include "base/thread.h"
+#include "branch/registry.h"
 #include "compaction/job.h"
 #include "compaction/pace.h"
 #include "compaction/pick.h"
@@ -117,6 +118,7 @@ struct helios_db {
     struct pins *pins;   /* points */
     struct pins *floors; /* from a point on: transactions, histories */
     struct tags tags;    /* its own locks */
+    struct registry *registry;
     struct pool *pool;
     struct wal *wal; /* NULL when read-only */
 
@@ -175,6 +177,8 @@ struct helios_db {
     pthread_t janitor;
     bool janitor_started;
 
+    struct mutex registry_mu; /* changes of the registry, one by one; before every other lock */
+
     /* Guarded by manifest_mu. */
     struct mutex manifest_mu;
     struct manifest *manifest;
@@ -226,8 +230,9 @@ helios_status commit_write(struct helios_db *, helios_branch_id branch, helios_d
 /* The same through tables instead of the memtable. */
 helios_status ingest_write(struct helios_db *, helios_branch_id branch, helios_durability, struct write_set *,
                            helios_seq *commit) CHECKED;
-/* One operation on an entry of the system space, a commit of its own that is durable when it returns. */
-helios_status write_system(struct helios_db *, enum key_kind, helios_slice key, helios_slice value) CHECKED;
+/* One operation on an entry of the system space, a commit of its own. commit may be NULL. */
+helios_status write_system(struct helios_db *, helios_durability, enum key_kind, helios_slice key,
+                           helios_slice value, helios_seq *commit) CHECKED;
 /* All of a settled batch. */
 struct write_set write_set_of(struct helios_batch *);
 /* Resolves the default; HELIOS_INVALID. */
@@ -324,6 +329,7 @@ void compact_tree_of(struct helios_db *, struct version *, struct compact_tree *
 struct job_rules {
     struct garbage_rules rules;
     helios_seq *pins;
+    struct garbage_branch *branches;
 };
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
 void job_rules_release(struct job_rules *);

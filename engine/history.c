@@ -13,16 +13,18 @@
  *
  * A floor at H keeps all of it for the handle's life; for a read point below H there is the one version that
  * is visible at it, and a pin. The view is not held: a stale one is left at the next move, as iterators do. */
+#include "engine/branches.h"
 #include "engine/read.h"
 #include "engine/sources.h"
 
 struct helios_history {
     struct helios_db *db;
     struct sources sources;
-    pin_id floor, pin;       /* one of them, unless the point is before the first commit */
-    helios_branch_id branch; /* whose layer it is in */
-    helios_seq horizon;      /* the walk ends with what is valid here */
-    helios_seq limit;        /* all above is done with */
+    pin_id floor, pin;          /* one of them, unless the point is before the first commit */
+    helios_branch_id branch;    /* held */
+    const struct branch *layer; /* whose layer it is in; NULL: main's */
+    helios_seq horizon;         /* the walk ends with what is valid here */
+    helios_seq limit;           /* all above is done with */
     bool fill_cache, keys_only, over;
     helios_buf key, end; /* with layer; [key, end) is the key alone */
     struct error_note error;
@@ -31,6 +33,7 @@ struct helios_history {
 /* What happened to the key at a number. */
 struct event {
     helios_seq seq;
+    helios_branch_id branch;
     bool deleted; /* else the cursor stands on the value */
 };
 
@@ -82,18 +85,22 @@ helios_status helios_history_new(helios_db *db, const helios_read_options *given
         return fail(HELIOS_INVALID, "no %s was given", db ? "place for the history" : "database");
     status = check_key(key);
     if (status == HELIOS_OK)
-        status = read_options(given, &options);
+        status = read_options(db, given, &options);
     if (status != HELIOS_OK)
         return status;
     h = mem_zalloc(sizeof(*h));
     if (!h)
         return fail_no_memory(sizeof(*h));
     h->db = db;
-    h->branch = options.branch;
     h->fill_cache = !options.no_cache_fill;
     h->keys_only = options.keys_only;
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
-    status = set_key(h, SPACE_USER, key);
+    status = branch_hold(db, options.branch);
+    if (status == HELIOS_OK) {
+        h->branch = options.branch;
+        h->layer = h->branch ? branch_at(db, h->branch) : NULL;
+        status = set_key(h, SPACE_USER, key);
+    }
     if (status == HELIOS_OK)
         status = hold(h, &options);
     if (status != HELIOS_OK) {
@@ -113,6 +120,7 @@ void helios_history_free(helios_history *h)
     pins_release(h->db->pins, h->pin);
     helios_buf_free(&h->key);
     helios_buf_free(&h->end);
+    branch_release(h->db, h->branch);
     atomic_fetch_sub_explicit(&h->db->iterators, 1, memory_order_release);
     mem_free(h);
 }
@@ -140,32 +148,57 @@ static helios_status refresh(struct helios_history *h)
 }
 
 /* The newest event at or below the limit; seq 0 when there is none. The cursor passes over what is above. */
-static helios_status find_event(struct helios_history *h, helios_seq limit, struct event *event)
+static helios_status find_in_layer(struct helios_history *h, struct event *event)
 {
     struct cursor *c = h->sources.cursor;
     helios_slice key = buf_slice(&h->key);
     bool there;
 
-    while (c->valid && slice_equal(c->key, key) && tag_seq(c->tag) > limit)
+    while (c->valid && slice_equal(c->key, key) && tag_seq(c->tag) > h->limit)
         cursor_next(c);
     if (!c->valid && c->status != HELIOS_OK)
         return c->error ? error_tell(c->error) : c->status;
     there = c->valid && slice_equal(c->key, key);
-    *event = (struct event){sources_newest_delete(&h->sources, key, limit), true};
+    *event = (struct event){sources_newest_delete(&h->sources, key, h->limit), key_branch(key), true};
     if (there && tag_seq(c->tag) >= event->seq)
-        *event = (struct event){tag_seq(c->tag), tag_kind(c->tag) == KIND_TOMBSTONE};
+        *event = (struct event){tag_seq(c->tag), key_branch(key), tag_kind(c->tag) == KIND_TOMBSTONE};
     return HELIOS_OK;
+}
+
+/* On to the nearest ancestor that shows through, as it was at the fork. */
+static void enter_ancestor(struct helios_history *h)
+{
+    if (h->layer->up_seq < h->limit)
+        h->limit = h->layer->up_seq;
+    h->layer = h->layer->up;
+    put_u32_be(h->key.data, h->layer->id);
+    put_u32_be(h->end.data, h->layer->id);
+    sources_close(&h->sources);
+}
+
+/* The newest event at or below the limit, in this layer or an ancestor's; seq 0 when there is none. */
+static helios_status find_event(struct helios_history *h, struct event *event)
+{
+    for (;;) {
+        helios_status status = refresh(h);
+
+        if (status == HELIOS_OK)
+            status = find_in_layer(h, event);
+        if (status != HELIOS_OK || event->seq || !h->layer || !h->layer->up)
+            return status;
+        enter_ancestor(h);
+    }
 }
 
 /* The next event to be listed; seq 0 at the end. */
 static helios_status find_next(struct helios_history *h, struct event *event)
 {
-    helios_status status = refresh(h);
+    helios_status status = HELIOS_OK;
 
     while (status == HELIOS_OK) {
         struct event older;
 
-        status = find_event(h, h->limit, event);
+        status = find_event(h, event);
         if (status != HELIOS_OK || event->seq == 0)
             break;
         h->limit = event->seq - 1;
@@ -177,7 +210,7 @@ static helios_status find_next(struct helios_history *h, struct event *event)
         }
         if (!event->deleted)
             break;
-        status = find_event(h, h->limit, &older);
+        status = find_event(h, &older);
         if (status == HELIOS_OK && older.seq && !older.deleted)
             break;
     }
@@ -186,7 +219,7 @@ static helios_status find_next(struct helios_history *h, struct event *event)
 
 static helios_status tell(struct helios_history *h, const struct event *event, helios_version *out)
 {
-    helios_version version = {.seq = event->seq, .branch = h->branch, .deleted = event->deleted};
+    helios_version version = {.seq = event->seq, .branch = event->branch, .deleted = event->deleted};
     helios_status status = HELIOS_OK;
 
     if (!event->deleted && !h->keys_only)

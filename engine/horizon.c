@@ -5,6 +5,7 @@
  * oldest floor when it moves; a floor that is taken at that very moment may see it pass. That floor then looks
  * again, or the job sees the floor: whoever moved the horizon looks for floors afterwards, and collects nothing
  * that one of them needs. */
+#include "engine/branches.h"
 #include "engine/timeline.h"
 
 static helios_seq oldest_floor(struct helios_db *db)
@@ -112,8 +113,7 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     if (status != HELIOS_OK)
         return status;
     set_timeline_rule(db, rules);
-    rules->rules.others = (struct garbage_branch){.pins = rules->pins, .count = count, .is_root = true};
-    return HELIOS_OK;
+    return branch_rules_init(db, rules, rules->pins, count); /* after the pins: see branches.c */
 }
 
 void horizon_look(struct helios_db *db, helios_seq *looked)
@@ -130,6 +130,7 @@ void horizon_look(struct helios_db *db, helios_seq *looked)
 
 void job_rules_release(struct job_rules *rules)
 {
+    branch_rules_release(rules);
     mem_free(rules->pins);
     rules->pins = NULL;
 }

@@ -4,6 +4,8 @@
  * to the current one by seeking again, so that it holds neither old memtables nor deleted files for
  * longer than to its next move. One of a transaction has its writes as one more source (txn_scan.c), and goes back to
  * its sources likewise when the transaction wrote where it is going. */
+#include "branch/layer_cursor.h"
+#include "engine/branches.h"
 #include "engine/sources.h"
 #include "engine/txn.h"
 #include <assert.h>
@@ -14,11 +16,14 @@ struct helios_iter {
     struct cursor *cursor; /* the sources' */
     pin_id pin;
     helios_seq seq;
-    helios_branch_id branch;
+    helios_branch_id branch;      /* the caller's, held */
+    helios_branch_id layer;       /* the one whose layer it walks, alone or first */
+    const struct branch *overlay; /* that one with its ancestors; NULL: alone */
     uint8_t space;
     bool fill_cache, keys_only, valid, forward;
     bool counted;            /* a user's: the database is not closed while it lives */
     helios_buf lower, upper; /* with layer; always both: at least the layer's own bounds */
+    helios_buf whole;        /* a key with its branch, where the sources' keys have none */
     helios_buf place;        /* the key to come back to when the view changes */
     helios_slice value;
     bool value_loaded;
@@ -35,6 +40,7 @@ static helios_status gather(struct helios_iter *it)
         .lower = buf_slice(&it->lower),
         .upper = buf_slice(&it->upper),
         .read_point = it->seq,
+        .branch = it->overlay,
         .fill_cache = it->fill_cache,
     };
     helios_status status = HELIOS_OK;
@@ -47,6 +53,14 @@ static helios_status gather(struct helios_iter *it)
         status = sources_open(it->db, &options, &it->sources);
     it->cursor = it->sources.cursor;
     return status;
+}
+
+/* A key with layer as the sources know it. */
+static helios_slice seen(const struct helios_iter *it, const helios_buf *key)
+{
+    size_t skip = it->overlay ? BRANCH_BYTES : 0;
+
+    return slice_make(key->data + skip, key->size - skip);
 }
 
 static void reach_bound(struct helios_iter *it)
@@ -92,6 +106,18 @@ static bool refresh(struct helios_iter *it)
 /* Where the cursor stands: something to show, nothing to show but look on, or the end. */
 enum standing { STANDS, HIDDEN, ENDED };
 
+static enum standing look_for_cover(struct helios_iter *it)
+{
+    helios_seq cover;
+    helios_status status = sources_cover(&it->sources, it->cursor->key, &cover);
+
+    if (status != HELIOS_OK) {
+        give_up(it, status);
+        return ENDED;
+    }
+    return cover > tag_seq(it->cursor->tag) ? HIDDEN : STANDS;
+}
+
 static enum standing look(struct helios_iter *it)
 {
     const struct cursor *c = it->cursor;
@@ -101,14 +127,12 @@ static enum standing look(struct helios_iter *it)
             give_up(it, c->error ? error_tell(c->error) : c->status);
         return ENDED;
     }
-    if (it->forward ? slice_compare(c->key, buf_slice(&it->upper)) >= 0
-                    : slice_compare(c->key, buf_slice(&it->lower)) < 0)
+    if (it->forward ? slice_compare(c->key, seen(it, &it->upper)) >= 0
+                    : slice_compare(c->key, seen(it, &it->lower)) < 0)
         return ENDED;
     if (tag_kind(c->tag) == KIND_TOMBSTONE)
         return HIDDEN;
-    if (it->sources.cover_count && sources_cover(&it->sources, c->key, it->seq) > tag_seq(c->tag))
-        return HIDDEN;
-    return STANDS;
+    return it->sources.cover_count ? look_for_cover(it) : STANDS;
 }
 
 static bool stands_on_own(const struct helios_iter *it)
@@ -239,7 +263,7 @@ static helios_status set_bound(struct helios_iter *it, helios_buf *buf, helios_s
     unsigned char layer[KEY_LAYER_BYTES];
     helios_status status;
 
-    key_put_layer(layer, it->branch, it->space);
+    key_put_layer(layer, it->layer, it->space);
     if (!given.data && upper) { /* the layer after this one */
         for (size_t i = KEY_LAYER_BYTES; i-- > 0;)
             if (++layer[i] != 0)
@@ -256,10 +280,22 @@ static helios_status iter_new(helios_db *db, helios_branch_id branch, uint8_t sp
     if (!it)
         return fail_no_memory(sizeof(*it));
     it->db = db;
-    it->branch = branch;
+    it->layer = branch;
     it->space = space;
     *out = it;
     return HELIOS_OK;
+}
+
+/* Where the walk of its branch begins, and whether ancestors can show through. own: a transaction writes there. */
+static void enter_branch(struct helios_iter *it, bool own)
+{
+    const struct branch *branch;
+
+    if (it->branch == 0)
+        return;
+    branch = own ? branch_at(it->db, it->branch) : branch_overlay(it->db, it->branch, &it->seq);
+    it->layer = branch->id;
+    it->overlay = branch->up ? branch : NULL;
 }
 
 static helios_status set_bounds(struct helios_iter *it, helios_slice lower, helios_slice upper)
@@ -277,7 +313,7 @@ helios_status helios_iter_new(helios_db *db, const helios_read_options *given, h
 
     if (!db || !out)
         return fail(HELIOS_INVALID, "no %s was given", db ? "place for the iterator" : "database");
-    status = read_options(given, &options);
+    status = read_options(db, given, &options);
     if (status == HELIOS_OK)
         status = iter_new(db, options.branch, SPACE_USER, &it);
     if (status != HELIOS_OK)
@@ -286,9 +322,15 @@ helios_status helios_iter_new(helios_db *db, const helios_read_options *given, h
     it->keys_only = options.keys_only;
     it->counted = true;
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
-    status = set_bounds(it, options.lower, options.upper);
-    if (status == HELIOS_OK)
+    status = branch_hold(db, options.branch);
+    if (status == HELIOS_OK) {
+        it->branch = options.branch;
         status = read_point_pin(db, &options, HELIOS_PIN_ITERATOR, &it->pin, &it->seq);
+    }
+    if (status == HELIOS_OK) {
+        enter_branch(it, false);
+        status = set_bounds(it, options.lower, options.upper);
+    }
     if (status == HELIOS_OK)
         status = gather(it);
     if (status != HELIOS_OK) {
@@ -323,7 +365,7 @@ helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t 
 helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *options, helios_iter **out)
 {
     struct helios_iter *it = NULL;
-    helios_status status = iter_new(txn->db, options->branch, SPACE_USER, &it);
+    helios_status status = iter_new(txn->db, txn->branch, SPACE_USER, &it);
 
     if (status != HELIOS_OK)
         return status;
@@ -332,7 +374,12 @@ helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *op
     it->seq = txn->point;
     it->counted = true;
     atomic_fetch_add_explicit(&txn->db->iterators, 1, memory_order_relaxed);
-    status = set_bounds(it, options->lower, options->upper);
+    status = branch_hold(txn->db, txn->branch);
+    if (status == HELIOS_OK) {
+        it->branch = txn->branch;
+        enter_branch(it, true);
+        status = set_bounds(it, options->lower, options->upper);
+    }
     if (status == HELIOS_OK)
         status = txn_scan_new(txn, it, &it->scan);
     if (status == HELIOS_OK)
@@ -347,15 +394,32 @@ helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *op
 
 /* ---- for the transaction ---- */
 
+/* With its branch, as the read set has keys. Without memory, the whole range up to the bound. */
+static helios_slice whole_key(struct helios_iter *it)
+{
+    helios_slice key = it->cursor->key;
+
+    if (!it->overlay)
+        return key;
+    if (buf_set(&it->whole, it->lower.data, BRANCH_BYTES) != HELIOS_OK ||
+        buf_append(&it->whole, key.data, key.size) != HELIOS_OK) {
+        it->scan->txn->reads_lost = true;
+        return buf_slice(it->forward ? &it->upper : &it->lower);
+    }
+    return buf_slice(&it->whole);
+}
+
 void iter_note_walk(struct helios_iter *it)
 {
-    if (it->valid)
-        txn_scan_widen(it->scan, it->cursor->key);
+    if (it->valid && it->scan->walking)
+        txn_scan_widen(it->scan, whole_key(it));
 }
 
 void iter_txn_wrote(struct helios_iter *it, helios_slice key)
 {
-    int order = it->valid ? slice_compare(key, it->cursor->key) : 0;
+    size_t skip = it->overlay ? BRANCH_BYTES : 0;
+    int order =
+        it->valid ? slice_compare(slice_make(slice_bytes(key) + skip, key.size - skip), it->cursor->key) : 0;
 
     if (it->forward ? order > 0 : order < 0)
         it->scan->reseek = true;
@@ -386,6 +450,8 @@ void helios_iter_free(helios_iter *it)
     helios_buf_free(&it->lower);
     helios_buf_free(&it->upper);
     helios_buf_free(&it->place);
+    helios_buf_free(&it->whole);
+    branch_release(it->db, it->branch);
     if (it->counted)
         atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_release);
     mem_free(it);
@@ -399,7 +465,7 @@ void helios_iter_first(helios_iter *it)
         return;
     if (it->scan)
         txn_scan_begin(it->scan, buf_slice(&it->lower), buf_slice(&it->lower), false);
-    cursor_seek(it->cursor, buf_slice(&it->lower), TAG_MAX);
+    cursor_seek(it->cursor, seen(it, &it->lower), TAG_MAX);
     settle_forward(it);
 }
 
@@ -408,8 +474,8 @@ static void seek_below_upper(struct helios_iter *it)
 {
     if (it->scan)
         txn_scan_begin(it->scan, buf_slice(&it->upper), buf_slice(&it->upper), false);
-    cursor_seek_for_prev(it->cursor, buf_slice(&it->upper));
-    if (it->cursor->valid && slice_compare(it->cursor->key, buf_slice(&it->upper)) >= 0)
+    cursor_seek_for_prev(it->cursor, seen(it, &it->upper));
+    if (it->cursor->valid && slice_compare(it->cursor->key, seen(it, &it->upper)) >= 0)
         cursor_prev(it->cursor);
     settle_backward(it);
 }
@@ -428,7 +494,7 @@ static bool place_key(struct helios_iter *it, helios_slice key)
 
     if (!key.data)
         status = fail(HELIOS_INVALID, "no key was given to seek");
-    key_put_layer(layer, it->branch, it->space);
+    key_put_layer(layer, it->layer, it->space);
     if (status == HELIOS_OK)
         status = buf_set(&it->place, layer, sizeof(layer));
     if (status == HELIOS_OK)
@@ -440,16 +506,14 @@ static bool place_key(struct helios_iter *it, helios_slice key)
 
 void helios_iter_seek(helios_iter *it, helios_slice key)
 {
-    helios_slice from;
+    const helios_buf *from;
 
     if (!it || !begin_move(it) || !place_key(it, key))
         return;
-    from = buf_slice(&it->place);
-    if (slice_compare(from, buf_slice(&it->lower)) < 0)
-        from = buf_slice(&it->lower);
+    from = slice_compare(buf_slice(&it->place), buf_slice(&it->lower)) < 0 ? &it->lower : &it->place;
     if (it->scan)
-        txn_scan_begin(it->scan, from, from, false);
-    cursor_seek(it->cursor, from, TAG_MAX);
+        txn_scan_begin(it->scan, buf_slice(from), buf_slice(from), false);
+    cursor_seek(it->cursor, seen(it, from), TAG_MAX);
     settle_forward(it);
 }
 
@@ -466,7 +530,7 @@ void helios_iter_seek_for_prev(helios_iter *it, helios_slice key)
     }
     if (it->scan) /* below the lower bound there is nothing to read */
         txn_scan_begin(it->scan, from, from, slice_compare(from, buf_slice(&it->lower)) >= 0);
-    cursor_seek_for_prev(it->cursor, from);
+    cursor_seek_for_prev(it->cursor, seen(it, &it->place));
     settle_backward(it);
 }
 
@@ -489,7 +553,11 @@ bool helios_iter_valid(const helios_iter *it)
 
 helios_slice helios_iter_key(const helios_iter *it)
 {
-    return it && it->valid ? key_user(it->cursor->key) : (helios_slice){0};
+    size_t layer = it && it->overlay ? KEY_LAYER_BYTES - BRANCH_BYTES : KEY_LAYER_BYTES;
+
+    if (!it || !it->valid)
+        return (helios_slice){0};
+    return slice_make(slice_bytes(it->cursor->key) + layer, it->cursor->key.size - layer);
 }
 
 helios_seq helios_iter_seq(const helios_iter *it)

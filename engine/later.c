@@ -13,13 +13,6 @@ static helios_status not_yet(const char *what)
         return not_yet(#name);                                                                                 \
     }
 
-REFUSE(helios_branch_create,
-       (helios_db * db, const char *name, helios_branch_id parent, helios_seq at, helios_branch_id *id))
-REFUSE(helios_branch_find, (helios_db * db, const char *name, helios_branch_id *id))
-REFUSE(helios_branch_get, (helios_db * db, helios_branch_id id, helios_branch_info **info))
-REFUSE(helios_branch_list, (helios_db * db, helios_branch_info **list, size_t *n))
-REFUSE(helios_branch_rename, (helios_db * db, helios_branch_id id, const char *name))
-REFUSE(helios_branch_drop, (helios_db * db, helios_branch_id id))
 REFUSE(helios_diff_new, (helios_db * db, helios_point from, helios_point to, helios_diff **diff))
 REFUSE(helios_diff_status, (const helios_diff *diff))
 REFUSE(helios_branch_merge, (helios_db * db, helios_branch_id source, helios_branch_id target,

@@ -1,6 +1,7 @@
 /* open.c - from a path to a running database, and back. The order: look at the directory, lock it, read
  * identity and manifest, check that the files are there, replay the log, start a new segment and the
  * background. A failed open undoes what it made. */
+#include "engine/branches.h"
 #include "engine/engine_internal.h"
 #include "engine/identity.h"
 #include <assert.h>
@@ -115,6 +116,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->queue.mu);
     condition_init(&db->state_changed);
     tags_init(&db->tags);
+    mutex_init(&db->registry_mu);
     pace_bucket_init(&db->write_pace, 0, 100000);
     pace_bucket_init(&db->background_pace, options->write_rate_limit, 100000);
     db->path = mem_text(path);
@@ -134,6 +136,8 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
         status = pins_new(&db->pins);
     if (status == HELIOS_OK)
         status = pins_new(&db->floors);
+    if (status == HELIOS_OK)
+        status = registry_new(&db->registry);
     db->home.fs = fs;
     db->home.directory = db->sst_directory;
     db->home.cache = db->cache;
@@ -165,6 +169,8 @@ static void db_free(struct helios_db *db)
     pins_free(db->pins);
     pins_free(db->floors);
     tags_release(&db->tags);
+    registry_free(db->registry);
+    mutex_release(&db->registry_mu);
     cache_free(db->cache);
     io_unlock(db->lock);
     mutex_release(&db->queue.mu);
@@ -650,6 +656,8 @@ static helios_status open_found(struct helios_db *db)
         status = load_retention(db);
     if (status == HELIOS_OK)
         tell_clock(db);
+    if (status == HELIOS_OK)
+        status = branches_load(db);
     if (status == HELIOS_OK)
         status = tags_load(db);
     if (status != HELIOS_OK)

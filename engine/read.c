@@ -3,18 +3,19 @@
  * The fast way runs inside an epoch and does no I/O: view, then visible number, memtables, cached blocks.
  * If it would have to read, it counts the view, leaves the epoch and starts over the slow way. */
 #include "engine/read.h"
+#include "engine/branches.h"
 #include <assert.h>
 #include <inttypes.h>
 
 static const helios_read_options default_read = HELIOS_READ_OPTIONS_INIT;
 
-helios_status read_options(const helios_read_options *given, helios_read_options *out)
+helios_status read_options(struct helios_db *db, const helios_read_options *given, helios_read_options *out)
 {
     helios_status status =
         options_copy(given, given ? given->size : 0, &default_read, sizeof(*out), out, "helios_read_options");
 
     if (status == HELIOS_OK && out->branch != 0)
-        return fail(HELIOS_NOT_FOUND, "no branch %u", out->branch);
+        status = branch_readable(db, out->branch);
     return status;
 }
 
@@ -50,9 +51,9 @@ helios_status read_point_of(struct helios_db *db, const helios_read_options *opt
     return HELIOS_OK;
 }
 
-/* A branch, of which a durable name may pin a point. */
+/* A branch, of which a tag or a fork may pin a point. */
 struct named_branch {
-    struct tags *tags;
+    struct helios_db *db;
     helios_branch_id branch;
 };
 
@@ -60,14 +61,14 @@ static bool is_named(void *arg, helios_seq seq)
 {
     const struct named_branch *named = arg;
 
-    return tags_hold(named->tags, named->branch, seq);
+    return tags_hold(&named->db->tags, named->branch, seq) || branch_forked_at(named->db, named->branch, seq);
 }
 
 helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, helios_pin_kind kind,
                              pin_id *pin, helios_seq *seq)
 {
     const struct pin_owner owner = pin_owner_now(db, kind);
-    struct named_branch named = {&db->tags, options->branch};
+    struct named_branch named = {db, options->branch};
     struct read_point point;
     helios_status status = read_point_of(db, options, &point);
 
@@ -106,11 +107,14 @@ helios_status layered_init(struct layered *l, helios_branch_id branch, uint8_t s
 
 /* ---- the look-up ---- */
 
-/* The newest version of a key at or below a number, over all sources; and the newest range delete. */
+/* The newest version of a key at or below a number, over all sources; and the newest range delete. On a branch,
+ * layer by layer towards the root, until one has something. */
 struct lookup {
-    helios_slice key;
+    helios_slice key;            /* the caller's bytes; their branch becomes the layer's that is asked */
+    const struct branch *branch; /* where the look-up begins; NULL: main */
+    helios_seq point;            /* the read point there */
     uint64_t hash;
-    helios_seq seq;
+    helios_seq seq; /* the read point on the layer that is asked */
     bool may_read, fill_cache;
     /* found */
     uint64_t tag; /* 0: none yet */
@@ -253,6 +257,35 @@ static enum looked look_up(struct lookup *l, const struct view *view)
     return looked;
 }
 
+static void enter_layer(struct lookup *l, const struct branch *branch, helios_seq seq)
+{
+    put_u32_be((void *)l->key.data, branch->id);
+    l->hash = hash_key(l->key);
+    l->seq = seq;
+}
+
+/* The branch's layer, then the nearest ancestor's that can show through, and so on. */
+static enum looked look_up_layers(struct lookup *l, const struct view *view)
+{
+    const struct branch *branch = l->branch;
+    helios_seq seq = l->point;
+    enum looked looked;
+
+    if (!branch) {
+        l->seq = l->point;
+        return look_up(l, view);
+    }
+    for (looked = LOOK_ON; branch && looked == LOOK_ON; branch = branch->up) {
+        if (atomic_load_explicit(&branch->first_write, memory_order_acquire)) {
+            enter_layer(l, branch, seq);
+            looked = look_up(l, view);
+        }
+        if (branch->up_seq < seq)
+            seq = branch->up_seq;
+    }
+    return looked;
+}
+
 /* What the look-up found, into the caller's buffer. */
 static helios_status deliver(const struct lookup *l, helios_buf *value)
 {
@@ -272,7 +305,7 @@ static helios_status get_slowly(struct helios_db *db, struct view *view, struct 
     l->tag = 0;
     l->cover = 0;
     l->large = false;
-    looked = look_up(l, view);
+    looked = look_up_layers(l, view);
     status = looked == LOOK_FAILED ? l->status : deliver(l, value);
     frame_unref(l->frame);
     l->frame = NULL;
@@ -302,11 +335,13 @@ helios_status read_at(struct helios_db *db, const struct read_point *point, bool
 
     epoch_enter();
     view = view_now(db);
-    if (!settle_point(db, point, &l.seq)) {
+    if (key_branch(key) != 0)
+        l.branch = registry_at(db->registry, key_branch(key));
+    if (!settle_point(db, point, &l.point)) {
         epoch_leave();
         return fail_history_gone(db, point->seq);
     }
-    looked = look_up(&l, view);
+    looked = look_up_layers(&l, view);
     if (looked == LOOK_WOULD_READ || (l.large && looked != LOOK_FAILED)) {
         view_ref(view);
         epoch_leave();
@@ -361,7 +396,7 @@ helios_status helios_get(helios_db *db, const helios_read_options *given, helios
         return fail(HELIOS_INVALID, "no %s was given", db ? "place for the value" : "database");
     status = check_key(key);
     if (status == HELIOS_OK)
-        status = read_options(given, &options);
+        status = read_options(db, given, &options);
     if (status == HELIOS_OK)
         status = get_checked(db, &options, SPACE_USER, key, value);
     return status;
@@ -377,7 +412,7 @@ helios_status helios_multi_get(helios_db *db, const helios_read_options *given, 
 
     if (!db || (n && (!keys || !values || !each)))
         return fail(HELIOS_INVALID, "no %s was given", db ? "keys, values or statuses" : "database");
-    status = read_options(given, &options);
+    status = read_options(db, given, &options);
     if (status == HELIOS_OK)
         status = read_point_pin(db, &options, HELIOS_PIN_ITERATOR, &pin, &point.seq);
     for (size_t i = 0; i < n && status == HELIOS_OK; i++) {

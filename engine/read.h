@@ -9,8 +9,9 @@ struct helios_snapshot {
     pin_id pin;
 };
 
-/* Fills in what was not given and checks it; branch unknown: HELIOS_NOT_FOUND. */
-helios_status read_options(const helios_read_options *given, helios_read_options *out) CHECKED;
+/* Fills in what was not given and checks it; branch unknown or dropped: HELIOS_NOT_FOUND. */
+helios_status read_options(struct helios_db *, const helios_read_options *given,
+                           helios_read_options *out) CHECKED;
 
 /* Where to read: a number, and whether it means "latest" (then seq is loaded after the view). */
 struct read_point {

@@ -6,6 +6,7 @@
  * fate is not known leaves the tag in the registry: the next open may find it. */
 #include "engine/tags.h"
 #include "base/coding.h"
+#include "engine/branches.h"
 #include "engine/read.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -127,7 +128,7 @@ static struct tag_point *tag_new(const char *name, size_t size)
 }
 
 /* Takes the tag, whose name is not there yet, unless it fails. */
-static helios_status registry_add(struct tags *tags, struct tag_point *tag)
+static helios_status tags_add(struct tags *tags, struct tag_point *tag)
 {
     helios_status status = HELIOS_OK;
     bool found;
@@ -155,7 +156,7 @@ static helios_status registry_add(struct tags *tags, struct tag_point *tag)
     return status;
 }
 
-static void registry_remove(struct tags *tags, const char *name)
+static void tags_remove(struct tags *tags, const char *name)
 {
     struct tag_point *tag;
     bool found;
@@ -170,12 +171,26 @@ static void registry_remove(struct tags *tags, const char *name)
     mem_free(tag);
 }
 
-static bool registry_has(struct tags *tags, const char *name)
+static bool tags_have(struct tags *tags, const char *name)
 {
     bool found;
 
     mutex_lock(&tags->mu);
     (void)find_locked(tags, name, &found);
+    mutex_unlock(&tags->mu);
+    return found;
+}
+
+bool tags_on_branch(struct tags *tags, helios_branch_id branch, char *name)
+{
+    bool found = false;
+
+    mutex_lock(&tags->mu);
+    for (size_t i = 0; i < tags->count && !found; i++) {
+        found = tags->items[i]->branch == branch;
+        if (found)
+            strcpy(name, tags->items[i]->name);
+    }
     mutex_unlock(&tags->mu);
     return found;
 }
@@ -249,7 +264,7 @@ static helios_status decode(struct helios_db *db, helios_slice key, helios_slice
     tag->seq = get_u64(in + TAG_POINT);
     tag->time = get_u64(in + TAG_TIME);
     tag->made = true;
-    if (tag->branch == 0 && tag->seq <= atomic_load(&db->visible)) {
+    if (branch_readable(db, tag->branch) == HELIOS_OK && tag->seq <= atomic_load(&db->visible)) {
         *out = tag;
         return HELIOS_OK;
     }
@@ -264,7 +279,7 @@ static helios_status load_one(struct helios_db *db, helios_slice key, helios_sli
     helios_status status = decode(db, key, value, &tag);
 
     if (status == HELIOS_OK)
-        status = registry_add(&db->tags, tag);
+        status = tags_add(&db->tags, tag);
     if (status != HELIOS_OK)
         mem_free(tag);
     return status;
@@ -296,8 +311,8 @@ static helios_status commit_tag(struct helios_db *db, enum key_kind kind, const 
     key[0] = TAG_KEY;
     memcpy(key + 1, tag->name, size);
     encode(tag, value);
-    return write_system(db, kind, slice_make(key, size + 1),
-                        slice_make(value, kind == KIND_VALUE ? sizeof(value) : 0));
+    return write_system(db, HELIOS_DURABILITY_SYNC, kind, slice_make(key, size + 1),
+                        slice_make(value, kind == KIND_VALUE ? sizeof(value) : 0), NULL);
 }
 
 /* ---- the public calls ---- */
@@ -326,7 +341,7 @@ static helios_status create_pinned(struct helios_db *db, const char *name, helio
     tag->branch = branch;
     tag->seq = seq;
     tag->time = time_of_commit(db);
-    status = registry_add(&db->tags, tag);
+    status = tags_add(&db->tags, tag);
     if (status != HELIOS_OK) {
         mem_free(tag);
         return status;
@@ -337,7 +352,7 @@ static helios_status create_pinned(struct helios_db *db, const char *name, helio
         tag->made = true;
         mutex_unlock(&db->tags.mu);
     } else if (!atomic_load(&db->failed)) {
-        registry_remove(&db->tags, name);
+        tags_remove(&db->tags, name);
     }
     return status;
 }
@@ -348,7 +363,7 @@ static helios_status create(struct helios_db *db, const char *name, const helios
     helios_seq seq;
     helios_status status;
 
-    if (registry_has(&db->tags, name))
+    if (tags_have(&db->tags, name))
         return fail(HELIOS_EXISTS, "there is a tag \"%s\" already", name);
     status = read_point_pin(db, point, HELIOS_PIN_ITERATOR, &pin, &seq);
     if (status != HELIOS_OK)
@@ -371,12 +386,15 @@ helios_status helios_tag_create(helios_db *db, const char *name, helios_branch_i
     if (status == HELIOS_OK)
         status = db_writable(db);
     if (status == HELIOS_OK)
-        status = read_options(&given, &point);
+        status = read_options(db, &given, &point);
+    if (status == HELIOS_OK)
+        status = branch_hold(db, branch); /* it cannot be dropped meanwhile */
     if (status != HELIOS_OK)
         return status;
     mutex_lock(&db->tags.change_mu);
     status = create(db, name, &point);
     mutex_unlock(&db->tags.change_mu);
+    branch_release(db, branch);
     return status;
 }
 
@@ -415,7 +433,7 @@ helios_status helios_tag_drop(helios_db *db, const char *name)
     tag = find_made(&db->tags, name);
     status = tag ? commit_tag(db, KIND_TOMBSTONE, tag) : fail_no_tag(name);
     if (status == HELIOS_OK)
-        registry_remove(&db->tags, name);
+        tags_remove(&db->tags, name);
     mutex_unlock(&db->tags.change_mu);
     return status;
 }

@@ -21,8 +21,6 @@ static helios_status txn_options(struct helios_db *db, const helios_txn_options 
 
     if (status != HELIOS_OK)
         return status;
-    if (out->branch != 0)
-        return fail(HELIOS_NOT_FOUND, "no branch %u", out->branch);
     if ((unsigned)out->isolation > HELIOS_ISOLATION_SERIALIZABLE)
         return fail(HELIOS_INVALID, "isolation %d is none of helios_isolation", (int)out->isolation);
     if (out->at && !out->read_only)
@@ -50,6 +48,7 @@ static helios_status take_point(struct helios_txn *txn, helios_seq at)
 {
     helios_read_options options = HELIOS_READ_OPTIONS_INIT;
 
+    options.branch = txn->branch;
     options.at = at;
     return read_point_pin(txn->db, &options, HELIOS_PIN_TRANSACTION, &txn->pin, &txn->point);
 }
@@ -73,8 +72,14 @@ helios_status helios_txn_begin(helios_db *db, const helios_txn_options *given, h
     txn->state = TXN_OPEN;
     txn->read_only = options.read_only;
     txn->serializable = !options.read_only && options.isolation == HELIOS_ISOLATION_SERIALIZABLE;
+    txn->branch = options.branch;
     txn->durability = options.durability;
-    status = txn->read_only ? take_point(txn, options.at) : take_floor(txn);
+    status = branch_hold(db, txn->branch);
+    if (status == HELIOS_OK) {
+        status = txn->read_only ? take_point(txn, options.at) : take_floor(txn);
+        if (status != HELIOS_OK)
+            branch_release(db, txn->branch);
+    }
     if (status != HELIOS_OK) {
         mem_free(txn);
         return status;
@@ -116,6 +121,7 @@ static void end(struct helios_txn *txn, enum txn_state state)
     pins_release(txn->read_only ? db->pins : db->floors, txn->pin);
     if (!txn->read_only)
         atomic_fetch_sub(&db->validating, 1);
+    branch_release(db, txn->branch);
     txn->state = state;
     atomic_fetch_sub_explicit(&db->transactions, 1, memory_order_release);
 }
@@ -206,7 +212,7 @@ helios_status helios_txn_get(helios_txn *txn, helios_slice key, helios_buf *valu
     if (status == HELIOS_OK)
         status = check_key(key);
     if (status == HELIOS_OK)
-        status = layered_init(&layered, 0, SPACE_USER, key);
+        status = layered_init(&layered, txn->branch, SPACE_USER, key);
     if (status != HELIOS_OK)
         return status;
     status = get(txn, layered.key, value);
@@ -219,8 +225,8 @@ static helios_status agree(const struct helios_txn *txn, const helios_read_optio
 {
     helios_seq at = options->at == HELIOS_SEQ_NONE ? 0 : options->at;
 
-    if (options->branch != 0)
-        return fail(HELIOS_INVALID, "the transaction is on branch 0, not %u", options->branch);
+    if (options->branch != 0 && options->branch != txn->branch)
+        return fail(HELIOS_INVALID, "the transaction is on branch %u, not %u", txn->branch, options->branch);
     if (options->snapshot && (options->snapshot->db != txn->db || options->snapshot->seq != txn->point))
         return fail(HELIOS_INVALID, "the snapshot is of another point than the transaction's %" PRIu64,
                     txn->point);
@@ -270,7 +276,7 @@ static helios_status write_key(struct helios_txn *txn, enum key_kind kind, helio
     helios_status status = txn_room(txn, 2 * key.size + value.size + ENTRY_OVERHEAD);
 
     if (status == HELIOS_OK)
-        status = layered_init(&layered, 0, SPACE_USER, key);
+        status = layered_init(&layered, txn->branch, SPACE_USER, key);
     if (status != HELIOS_OK)
         return status;
     status = batch_append(&txn->batch, kind, SPACE_USER, key, value);
@@ -339,10 +345,10 @@ static helios_status delete_range(struct helios_txn *txn, helios_slice from, hel
     helios_status status = txn_room(txn, 2 * (from.size + to.size) + ENTRY_OVERHEAD);
 
     if (status == HELIOS_OK)
-        status = layered_init(&low, 0, SPACE_USER, from);
+        status = layered_init(&low, txn->branch, SPACE_USER, from);
     if (status != HELIOS_OK)
         return status;
-    status = layered_init(&high, 0, SPACE_USER, to);
+    status = layered_init(&high, txn->branch, SPACE_USER, to);
     if (status == HELIOS_OK) {
         status = batch_append(&txn->batch, KIND_RANGE_DELETE, SPACE_USER, from, to);
         if (status == HELIOS_OK) {
@@ -394,9 +400,9 @@ helios_status helios_txn_savepoint(helios_txn *txn)
     return HELIOS_OK;
 }
 
-static helios_slice put_layered(char *at, const struct op *op, helios_slice key)
+static helios_slice put_layered(char *at, helios_branch_id branch, const struct op *op, helios_slice key)
 {
-    key_put_layer(at, 0, op->space);
+    key_put_layer(at, branch, op->space);
     if (key.size)
         memcpy(at + KEY_LAYER_BYTES, key.data, key.size);
     return slice_make(at, key.size + KEY_LAYER_BYTES);
@@ -406,10 +412,11 @@ static helios_slice put_layered(char *at, const struct op *op, helios_slice key)
 static void undo_op(struct helios_txn *txn, size_t index, uint32_t base, char *room)
 {
     struct op op = batch_at(&txn->batch, index);
-    helios_slice key = put_layered(room, &op, op.key);
+    helios_slice key = put_layered(room, txn->branch, &op, op.key);
 
     if (op.kind == KIND_RANGE_DELETE)
-        write_index_undo_range(&txn->writes, key, put_layered(room + key.size, &op, op.value), base);
+        write_index_undo_range(&txn->writes, key, put_layered(room + key.size, txn->branch, &op, op.value),
+                               base);
     else
         write_index_undo(&txn->writes, key, base);
 }
@@ -487,8 +494,10 @@ static helios_status settle_reads(struct helios_txn *txn)
 static helios_status commit_writes(struct helios_txn *txn, helios_seq *commit)
 {
     struct write_set set;
-    helios_status status = db_writable(txn->db);
+    helios_status status = txn->branch ? branch_writable(txn->db, txn->branch) : HELIOS_OK;
 
+    if (status == HELIOS_OK)
+        status = db_writable(txn->db);
     if (status == HELIOS_OK && txn->serializable)
         status = settle_reads(txn);
     if (status != HELIOS_OK)
@@ -499,7 +508,7 @@ static helios_status commit_writes(struct helios_txn *txn, helios_seq *commit)
     mark_superseded(txn);
     set = write_set_of(&txn->batch);
     set.txn = txn;
-    return commit_write(txn->db, 0, txn->durability, &set, commit);
+    return commit_write(txn->db, txn->branch, txn->durability, &set, commit);
 }
 
 helios_status helios_txn_commit(helios_txn *txn, helios_seq *commit)

@@ -10,6 +10,7 @@
  * iterators. */
 #ifndef HELIOS_ENGINE_TXN_H
 #define HELIOS_ENGINE_TXN_H
+#include "engine/branches.h"
 #include "engine/read.h"
 
 /* Own writes stand above all numbers; own range deletes hide what is below them and not the own writes, which know by
@@ -35,6 +36,7 @@ struct helios_txn {
     struct helios_db *db;
     enum txn_state state;
     bool read_only, serializable;
+    helios_branch_id branch;
     helios_durability durability;
     helios_seq point;   /* where it reads */
     pin_id pin;         /* of the point; read-only: in db->pins, else in db->floors */

@@ -1,5 +1,6 @@
 /* upkeep.c - what a program asks for now and then: sync, flush, compact, resume, a range's size. */
 #include "engine/engine_internal.h"
+#include "engine/branches.h"
 #include "engine/read.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -244,7 +245,7 @@ helios_status helios_approximate_size(helios_db *db, helios_branch_id branch, he
     if (status == HELIOS_OK && !bytes)
         status = fail(HELIOS_INVALID, "no place for the size was given");
     if (status == HELIOS_OK && branch != 0)
-        status = fail(HELIOS_NOT_FOUND, "no branch %u", branch);
+        status = branch_readable(db, branch);
     if (status == HELIOS_OK)
         status = layered_init(&lower, branch, SPACE_USER, from.data ? from : slice_make("", 0));
     if (status == HELIOS_OK)

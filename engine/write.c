@@ -1,4 +1,5 @@
 /* write.c - the public writes: check the arguments, make a write set of them, commit. */
+#include "engine/branches.h"
 #include "engine/engine_internal.h"
 
 static const helios_write_options default_write = HELIOS_WRITE_OPTIONS_INIT;
@@ -25,13 +26,14 @@ static helios_status write_options(struct helios_db *db, const helios_write_opti
     if (status != HELIOS_OK)
         return status;
     if (out->branch != 0)
-        return fail(HELIOS_NOT_FOUND, "no branch %u", out->branch);
-    status = write_durability(db, &out->durability);
+        status = branch_writable(db, out->branch);
+    if (status == HELIOS_OK)
+        status = write_durability(db, &out->durability);
     return status == HELIOS_OK ? db_writable(db) : status;
 }
 
 static helios_status commit_one(struct helios_db *db, helios_branch_id branch, helios_durability durability,
-                                const struct op *op)
+                                const struct op *op, helios_seq *commit)
 {
     unsigned char header[OP_HEADER_MAX];
     struct write_set set = {.count = 1, .range_deletes = op->kind == KIND_RANGE_DELETE};
@@ -44,7 +46,7 @@ static helios_status commit_one(struct helios_db *db, helios_branch_id branch, h
     set.piece_count = 3;
     set.body_size = header_size + op->key.size + op->value.size;
     set.user_bytes = op->key.size + op->value.size;
-    return commit_write(db, branch, durability, &set, NULL);
+    return commit_write(db, branch, durability, &set, commit);
 }
 
 static helios_status write_one(struct helios_db *db, const helios_write_options *given, enum key_kind kind,
@@ -54,14 +56,15 @@ static helios_status write_one(struct helios_db *db, const helios_write_options 
     helios_write_options options;
     helios_status status = write_options(db, given, &options);
 
-    return status == HELIOS_OK ? commit_one(db, options.branch, options.durability, &op) : status;
+    return status == HELIOS_OK ? commit_one(db, options.branch, options.durability, &op, NULL) : status;
 }
 
-helios_status write_system(struct helios_db *db, enum key_kind kind, helios_slice key, helios_slice value)
+helios_status write_system(struct helios_db *db, helios_durability durability, enum key_kind kind,
+                           helios_slice key, helios_slice value, helios_seq *commit)
 {
     const struct op op = {.kind = kind, .space = SPACE_SYSTEM, .key = key, .value = value};
 
-    return commit_one(db, 0, HELIOS_DURABILITY_SYNC, &op);
+    return commit_one(db, 0, durability, &op, commit);
 }
 
 helios_status helios_put(helios_db *db, const helios_write_options *options, helios_slice key,
