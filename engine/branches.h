@@ -7,6 +7,10 @@
 /* At open, after recovery and before anything is collected. */
 helios_status branches_load(struct helios_db *) CHECKED;
 
+/* The branch as its entry says it; borrows. And the entry as a commit; commit may be NULL. */
+struct branch_record branch_entry_of(const struct branch *);
+helios_status branch_entry_commit(struct helios_db *, const struct branch_record *, helios_seq *commit) CHECKED;
+
 /* HELIOS_NOT_FOUND for a branch that never was or was dropped; writable: HELIOS_READ_ONLY after it was merged and
  * closed. To be asked before each write: the branch counts as written from then on. */
 helios_status branch_readable(struct helios_db *, helios_branch_id) CHECKED;
