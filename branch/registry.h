@@ -45,6 +45,7 @@ struct branch {
     uint32_t live_children;   /* lock */
     _Atomic uint32_t handles; /* open iterators and transactions on it */
     _Atomic bool closing;     /* no new ones: set before handles is looked at */
+    bool sealed;              /* takes no writes for now; guarded by the engine's reservation */
     char *name;               /* lock */
     helios_buf metadata;
 };

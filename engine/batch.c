@@ -64,7 +64,7 @@ struct op batch_at(const struct helios_batch *batch, size_t index)
     uint64_t from = batch->ops[index].offset;
     struct reader r = reader_make(batch->body.data + from, batch->body.size - from);
     struct op op = {0};
-    bool good = op_read(&r, false, &op);
+    bool good = op_read(&r, batch->several_branches, &op);
 
     assert(good);
     (void)good;
@@ -191,11 +191,10 @@ static helios_status grow_ops(struct helios_batch *batch)
     return HELIOS_OK;
 }
 
-helios_status batch_append(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
-                           helios_slice value)
+static helios_status append_encoded(struct helios_batch *batch, enum key_kind kind, helios_slice header,
+                                    helios_slice key, helios_slice value)
 {
-    unsigned char header[OP_HEADER_MAX];
-    size_t size = op_header(header, kind, space, key, value), old = batch->body.size;
+    size_t size = header.size, old = batch->body.size;
     helios_status status = grow_ops(batch);
 
     if (status == HELIOS_OK && batch->body.capacity < old + size + key.size + value.size) {
@@ -205,7 +204,7 @@ helios_status batch_append(struct helios_batch *batch, enum key_kind kind, uint8
     }
     if (status != HELIOS_OK)
         return status;
-    memcpy(batch->body.data + old, header, size);
+    memcpy(batch->body.data + old, header.data, size);
     if (key.size)
         memcpy(batch->body.data + old + size, key.data, key.size);
     if (value.size)
@@ -215,6 +214,28 @@ helios_status batch_append(struct helios_batch *batch, enum key_kind kind, uint8
     batch->range_deletes += kind == KIND_RANGE_DELETE;
     batch->user_bytes += key.size + value.size;
     return HELIOS_OK;
+}
+
+helios_status batch_append(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
+                           helios_slice value)
+{
+    unsigned char header[OP_HEADER_MAX];
+    size_t size = op_header(header, kind, space, key, value);
+
+    assert(!batch->several_branches);
+    return append_encoded(batch, kind, slice_make(header, size), key, value);
+}
+
+helios_status batch_append_on(struct helios_batch *batch, helios_branch_id branch, enum key_kind kind,
+                              uint8_t space, helios_slice key, helios_slice value)
+{
+    unsigned char header[OP_HEADER_MAX];
+    size_t size = op_header(header, kind, space, key, value);
+
+    assert(batch->several_branches && kind != KIND_RANGE_DELETE);
+    memmove(header + 6, header + 2, size - 2); /* behind kind and space */
+    put_u32(header + 2, branch);
+    return append_encoded(batch, kind, slice_make(header, size + 4), key, value);
 }
 
 void batch_truncate(struct helios_batch *batch, size_t count)

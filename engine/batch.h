@@ -4,7 +4,9 @@
  *       [value size varint] | key | [value]
  *
  * kind is enum key_kind: VALUE and RANGE_DELETE have a value (the latter's is the exclusive end). Keys
- * are user keys without their layer. */
+ * are user keys without their layer.
+ *
+ * A record of several branches (a merge's) has puts and deletes alone, of each key of a branch one. */
 #ifndef HELIOS_ENGINE_BATCH_H
 #define HELIOS_ENGINE_BATCH_H
 #include "base/buf.h"
@@ -22,8 +24,9 @@ struct helios_batch {
     size_t count, capacity;
     size_t range_deletes;
     uint64_t user_bytes;
-    uint32_t *table;   /* open addressing over ops that put or delete a key: index + 1 */
-    size_t table_size; /* a power of two; 0: not built */
+    bool several_branches; /* every op names its own: batch_append_on() alone adds */
+    uint32_t *table;       /* open addressing over ops that put or delete a key: index + 1 */
+    size_t table_size;     /* a power of two; 0: not built */
     struct error_note error;
 };
 
@@ -51,6 +54,9 @@ void batch_release(struct helios_batch *);
 helios_status batch_append(struct helios_batch *, enum key_kind, uint8_t space, helios_slice key,
                            helios_slice value) CHECKED;
 void batch_truncate(struct helios_batch *, size_t count);
+/* For a batch of several branches: a put or delete of a key that none before has. */
+helios_status batch_append_on(struct helios_batch *, helios_branch_id, enum key_kind, uint8_t space,
+                              helios_slice key, helios_slice value) CHECKED;
 /* Marks what range deletes of the same batch, coming later, delete. */
 helios_status batch_settle(struct helios_batch *) CHECKED;
 /* HELIOS_INVALID for a key or value that can never be stored. */

@@ -3,6 +3,7 @@
  *
  * Everything that can fail or wait comes before the reservation; afterwards only the log's pwrite back
  * end can fail, which ends writing for good. */
+#include "engine/gate.h"
 #include "engine/txn.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -19,6 +20,12 @@ enum {
 struct op write_set_at(const struct write_set *set, size_t index)
 {
     return set->batch ? batch_at(set->batch, index) : set->one;
+}
+
+/* Whose layer an operation of a commit on `branch` goes to. */
+static helios_branch_id op_branch(helios_branch_id branch, const struct op *op)
+{
+    return branch == WAL_BRANCH_MANY ? op->branch : branch;
 }
 
 bool write_set_superseded(const struct write_set *set, size_t index)
@@ -193,12 +200,18 @@ static helios_status wait_for_ring(struct helios_db *db)
 }
 
 /* The critical section: numbers, log bytes, time and memtable together. */
-enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, size_t count,
-                                   uint64_t record_size, uint64_t now, struct footprint *footprint,
-                                   struct reserved *out)
+enum reserve_result reserve_locked(struct helios_db *db, helios_branch_id branch, struct mem_slot *slot,
+                                   size_t count, uint64_t record_size, uint64_t now,
+                                   struct footprint *footprint, struct reserved *out)
 {
     helios_seq first = db->next, last = first + count - 1;
 
+    if (db->gates || branch != 0) {
+        enum reserve_result gate = gate_look_locked(db, branch);
+
+        if (gate != RESERVE_DONE)
+            return gate;
+    }
     if (db->active != slot)
         return RESERVE_OTHER_MEMTABLE;
     if (last > db->ceiling)
@@ -229,26 +242,30 @@ enum reserve_result reserve_locked(struct helios_db *db, struct mem_slot *slot, 
     return RESERVE_DONE;
 }
 
-enum reserve_result reserve_try(struct helios_db *db, struct mem_slot *slot, size_t count, uint64_t record_size,
-                                struct footprint *footprint, struct reserved *out)
+enum reserve_result reserve_try(struct helios_db *db, helios_branch_id branch, struct mem_slot *slot,
+                                size_t count, uint64_t record_size, struct footprint *footprint,
+                                struct reserved *out)
 {
     uint64_t now = io_time(db->fs);
     enum reserve_result result;
 
     mutex_lock(&db->commit_mu);
-    result = reserve_locked(db, slot, count, record_size, now, footprint, out);
+    result = reserve_locked(db, branch, slot, count, record_size, now, footprint, out);
     mutex_unlock(&db->commit_mu);
     if (result == RESERVE_DONE)
         footprint_retire(out->replaced);
     return result;
 }
 
-helios_status reserve_wait(struct helios_db *db, enum reserve_result why, uint64_t record_size)
+helios_status reserve_wait(struct helios_db *db, helios_branch_id branch, enum reserve_result why,
+                           uint64_t record_size)
 {
     switch (why) {
     case RESERVE_LOG_FULL: return wal_prepare(db->wal, record_size);
     case RESERVE_RING_FULL: return wait_for_ring(db);
     case RESERVE_CEILING: return raise_ceiling(db);
+    case RESERVE_HELD: return gate_wait(db);
+    case RESERVE_CLOSED: return gate_refuse(db, branch);
     default: return HELIOS_OK; /* another memtable: prepare for that one */
     }
 }
@@ -267,7 +284,7 @@ static void footprint_fill(struct footprint *f, helios_branch_id branch, const s
         if (write_set_superseded(set, i))
             continue;
         op = write_set_at(set, i);
-        key_put_layer(layer, branch, op.space);
+        key_put_layer(layer, op_branch(branch, &op), op.space);
         if (op.kind == KIND_RANGE_DELETE)
             footprint_add_range(f, layer, op.key, op.value);
         else
@@ -343,7 +360,7 @@ static helios_status prepare_nodes(struct preparation *p, helios_branch_id branc
         op = write_set_at(set, i);
         if (op.kind == KIND_RANGE_DELETE)
             continue;
-        status = layered_key(p, branch, &op, &key);
+        status = layered_key(p, op_branch(branch, &op), &op, &key);
         if (status != HELIOS_OK)
             return status;
         p->nodes[p->node_count] = memtable_prepare(p->slot->memtable, key, op.value, op.kind);
@@ -443,7 +460,7 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
         if (status == HELIOS_OK)
             status = stretch_prepare(&p->slot->stretch);
         if (status == HELIOS_OK)
-            result = reserve_try(db, p->slot, set->count, record_size, footprint, reserved);
+            result = reserve_try(db, branch, p->slot, set->count, record_size, footprint, reserved);
         if (status == HELIOS_LIMIT)
             mem_slot_ref(p->slot);
         epoch_leave();
@@ -453,7 +470,7 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
             status = memtable_switch(db, p->slot);
             mem_slot_unref(p->slot);
         } else if (status == HELIOS_OK) {
-            status = reserve_wait(db, result, record_size);
+            status = reserve_wait(db, branch, result, record_size);
         }
         if (status != HELIOS_OK) {
             footprint_unref(footprint);

@@ -154,6 +154,8 @@ struct helios_db {
     uint64_t last_time;
     helios_seq ceiling;     /* handed out only below; raised durably by the background */
     struct ring_slot *ring; /* RING_SLOTS */
+    struct gate *gates;     /* branches that take no reservations now; see gate.h */
+    _Atomic uint32_t gate_word; /* changes when one goes; who waits sleeps on it */
 
     /* Guarded by state_mu: the tree and its jobs. */
     struct mutex state_mu;
@@ -256,22 +258,24 @@ enum reserve_result {
     RESERVE_OTHER_MEMTABLE,
     RESERVE_LOG_FULL,
     RESERVE_RING_FULL,
-    RESERVE_CEILING
+    RESERVE_CEILING,
+    RESERVE_HELD,  /* a merge into the branch is about to commit */
+    RESERVE_CLOSED /* the branch takes no more writes */
 };
 /* Takes `count` numbers and record_size bytes of log (0: unlogged), if `slot` is still the active
  * memtable; never waits. Otherwise says why not; reserve_wait waits for that, outside every epoch.
  * footprint: of the commit, taken over on RESERVE_DONE; NULL: transactions will have to look in the tree. */
-enum reserve_result reserve_try(struct helios_db *, struct mem_slot *slot, size_t count, uint64_t record_size,
+enum reserve_result reserve_try(struct helios_db *, helios_branch_id, struct mem_slot *slot, size_t count, uint64_t record_size,
                                 struct footprint *, struct reserved *);
 /* Under commit_mu, for whoever changes the active memtable with it; who then retires out->replaced. */
-enum reserve_result reserve_locked(struct helios_db *, struct mem_slot *slot, size_t count,
+enum reserve_result reserve_locked(struct helios_db *, helios_branch_id, struct mem_slot *slot, size_t count,
                                    uint64_t record_size, uint64_t now, struct footprint *, struct reserved *);
 /* Of a commit, if there is a transaction that will ask; else, or without memory, NULL. */
 struct footprint *footprint_of(struct helios_db *, helios_branch_id, const struct write_set *);
 /* Copies the record of a reservation to its place in the log; notes the fate of what follows if that fails. */
 helios_status record_write(struct helios_db *, const struct reserved *, const struct wal_record *,
                            uint64_t body_hash, const helios_slice *pieces, size_t count) CHECKED;
-helios_status reserve_wait(struct helios_db *, enum reserve_result why, uint64_t record_size) CHECKED;
+helios_status reserve_wait(struct helios_db *, helios_branch_id, enum reserve_result why, uint64_t record_size) CHECKED;
 /* The commit is complete: advances the visible number over all complete ones and returns once this one is
  * visible. */
 helios_status publish(struct helios_db *, const struct reserved *, uint64_t user_bytes) CHECKED;

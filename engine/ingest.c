@@ -202,10 +202,10 @@ static bool nothing_pending_locked(const struct helios_db *db)
 }
 
 /* Takes the numbers and, unless the active memtable is empty, closes it below them. Under state_mu. */
-static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struct view *view,
-                                                     struct mem_slot *fresh, size_t count, uint64_t record_size,
-                                                     struct footprint *footprint, struct reserved *out,
-                                                     struct view **old)
+static enum reserve_result reserve_and_switch_locked(struct helios_db *db, helios_branch_id branch,
+                                                     struct view *view, struct mem_slot *fresh, size_t count,
+                                                     uint64_t record_size, struct footprint *footprint,
+                                                     struct reserved *out, struct view **old)
 {
     struct view *now = atomic_load(&db->view);
     struct mem_slot *closed[VIEW_MEMTABLES_MAX], *active = db->active;
@@ -215,7 +215,7 @@ static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struc
     for (size_t i = 0; i < now->closed_count; i++)
         closed[i + 1] = now->closed[i];
     mutex_lock(&db->commit_mu);
-    result = reserve_locked(db, active, count, record_size, io_time(db->fs), footprint, out);
+    result = reserve_locked(db, branch, active, count, record_size, io_time(db->fs), footprint, out);
     if (result == RESERVE_DONE) {
         db->ticket--;
         if (nothing_pending_locked(db)) {
@@ -236,8 +236,8 @@ static enum reserve_result reserve_and_switch_locked(struct helios_db *db, struc
     return result;
 }
 
-static helios_status reserve_between(struct helios_db *db, size_t count, uint64_t record_size,
-                                     struct footprint *footprint, struct reserved *out)
+static helios_status reserve_between(struct helios_db *db, helios_branch_id branch, size_t count,
+                                     uint64_t record_size, struct footprint *footprint, struct reserved *out)
 {
     for (;;) {
         enum reserve_result result = RESERVE_OTHER_MEMTABLE;
@@ -255,7 +255,8 @@ static helios_status reserve_between(struct helios_db *db, size_t count, uint64_
         if (status == HELIOS_OK)
             status = stretch_prepare(&db->active->stretch);
         if (status == HELIOS_OK && atomic_load(&db->view)->closed_count < VIEW_MEMTABLES_MAX)
-            result = reserve_and_switch_locked(db, view, fresh, count, record_size, footprint, out, &old);
+            result =
+                reserve_and_switch_locked(db, branch, view, fresh, count, record_size, footprint, out, &old);
         if (old) {
             view = NULL;
             background_schedule_locked(db);
@@ -267,7 +268,7 @@ static helios_status reserve_between(struct helios_db *db, size_t count, uint64_
         if (result == RESERVE_DONE)
             footprint_retire(out->replaced);
         else if (status == HELIOS_OK)
-            status = reserve_wait(db, result, record_size);
+            status = reserve_wait(db, branch, result, record_size);
         if (status != HELIOS_OK)
             footprint_unref(footprint);
         if (status != HELIOS_OK || result == RESERVE_DONE)
@@ -391,7 +392,7 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
             status = txn_validate(set->txn);
     }
     if (status == HELIOS_OK)
-        status = reserve_between(db, set->count, db->wal ? wal_record_size(body.size) : 0,
+        status = reserve_between(db, branch, set->count, db->wal ? wal_record_size(body.size) : 0,
                                  footprint_of(db, branch, set), &reserved);
     if (status == HELIOS_OK)
         status = validate(db, branch, set, &reserved);

@@ -113,14 +113,30 @@ static helios_status replay_batch(struct replay *r, const struct wal_record *rec
     return status;
 }
 
+/* Of each key of a branch there is one operation: nothing to reduce. */
+static helios_status replay_several(struct replay *r, const struct wal_record *record, helios_seq seq)
+{
+    struct reader reader = reader_make(record->body.data, record->body.size);
+
+    for (uint32_t i = 0; i < record->op_count; i++) {
+        struct op op;
+        helios_status status;
+
+        if (!op_read(&reader, true, &op) || op.kind == KIND_RANGE_DELETE)
+            return damaged(r, record, "its operations cannot be read");
+        status = replay_op(r, record, op.branch, &op, seq);
+        if (status != HELIOS_OK)
+            return status;
+    }
+    return reader_done(&reader) ? HELIOS_OK : damaged(r, record, "it has more bytes than operations");
+}
+
 static helios_status replay_commit(struct replay *r, const struct wal_record *record)
 {
     helios_seq seq = record->first + record->op_count - 1;
     uint64_t needed = record->body.size + (uint64_t)record->op_count * 128;
     helios_status status = HELIOS_OK;
 
-    if (record->branch == WAL_BRANCH_MANY)
-        return damaged(r, record, "a commit on several branches is not known to this version");
     /* Room for all of it beforehand: a commit never spans memtables. Nodes take some bytes each. The
      * record may come from a time of larger memtables. */
     if (needed > r->db->options.memtable_bytes)
@@ -133,6 +149,8 @@ static helios_status replay_commit(struct replay *r, const struct wal_record *re
     if (status != HELIOS_OK)
         return status;
     begin_slot(r->db, record);
+    if (record->branch == WAL_BRANCH_MANY)
+        return replay_several(r, record, seq);
     return record->op_count == 1 ? replay_single(r, record, seq) : replay_batch(r, record, seq);
 }
 

@@ -825,8 +825,8 @@ static void hold(struct held *h, helios_db *db, helios_slice name, bool footprin
     slot = view_now(db)->active;
     h->node = memtable_prepare(slot->memtable, layered.key, name, KIND_VALUE);
     MUST(stretch_prepare(&slot->stretch));
-    CHECK(h->node && reserve_try(db, slot, 1, 0, footprint ? footprint_of(db, 0, &set) : NULL, &h->reserved) ==
-                         RESERVE_DONE);
+    CHECK(h->node && reserve_try(db, 0, slot, 1, 0, footprint ? footprint_of(db, 0, &set) : NULL,
+                                 &h->reserved) == RESERVE_DONE);
     epoch_leave();
 }
 
