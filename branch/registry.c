@@ -2,7 +2,7 @@
  *
  * By id: an array of pointers that readers load; when it is full, a larger copy takes its place and the old one
  * goes through the epoch. By name: a sorted array of the live ones, under the lock. */
-#include "branch/registry.h"
+#include "branch/vector.h"
 #include "base/epoch.h"
 #include "base/mem.h"
 #include <assert.h>
@@ -131,6 +131,10 @@ void registry_discard(struct branch *branch)
 {
     if (!branch)
         return;
+    for (struct merge *merge = atomic_load(&branch->merges), *older; merge; merge = older) {
+        older = merge->older;
+        merge_free(merge);
+    }
     mem_free(branch->name);
     helios_buf_free(&branch->metadata);
     mem_free(branch);

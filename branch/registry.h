@@ -31,6 +31,8 @@ bool branch_record_decode(helios_slice value, struct branch_record *);
 /* HELIOS_INVALID unless it is 1 to 255 bytes of UTF-8 without control characters and a leading '-'. */
 helios_status branch_name_check(const char *name) CHECKED;
 
+struct merge;
+
 struct branch {
     helios_branch_id id, parent;
     helios_seq fork_seq, created_seq, closed_seq;
@@ -42,11 +44,12 @@ struct branch {
     /* The nearest ancestor that holds anything at or below up_seq, the point at which it shows through. */
     const struct branch *up;
     helios_seq up_seq;
-    uint32_t live_children;   /* lock */
-    _Atomic uint32_t handles; /* open iterators and transactions on it */
-    _Atomic bool closing;     /* no new ones: set before handles is looked at */
-    bool sealed;              /* takes no writes for now; guarded by the engine's reservation */
-    char *name;               /* lock */
+    uint32_t live_children;         /* lock */
+    _Atomic(struct merge *) merges; /* into it, newest first: vector.h */
+    _Atomic uint32_t handles;       /* open iterators and transactions on it */
+    _Atomic bool closing;           /* no new ones: set before handles is looked at */
+    bool sealed;                    /* takes no writes for now; guarded by the engine's reservation */
+    char *name;                     /* lock */
     helios_buf metadata;
 };
 
