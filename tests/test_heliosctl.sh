@@ -31,7 +31,8 @@ expect 2 nonsense
 expect 0 help get
 expect 2 help nonsense
 for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench \
-    shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention; do
+    shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention \
+    'branch list' 'branch create' 'branch info' 'branch rename' 'branch metadata' 'branch drop' diff merge revert; do
     # shellcheck disable=SC2086
     expect 0 $command --help
     has out "heliosctl $command"
@@ -423,6 +424,105 @@ says out one
 has out '"name":"shell"'
 has out 'of this open   1 hour'
 has err "the retention is the shell's"
+
+# ---- branches: every command that reads or writes takes one ----
+expect 0 create forks
+expect 0 put forks a one
+expect 0 put forks b two
+expect 0 branch create forks fix
+has out 'made fix, branch 1: main@2 and'
+expect 0 branch create forks old --at 1 --json
+json_lines branch create
+has out '"name":"old","id":2,"state":"active","parent":"main","parent_id":0,"fork":1'
+expect 0 branch create forks deep --from fix
+expect 2 branch create forks fix
+has err 'there is a branch "fix" already'
+expect 2 branch create forks -- -x
+expect 1 branch create forks y --from nobody
+expect 0 put forks a ours
+expect 0 put forks a theirs --branch fix
+expect 0 put forks c new --branch '#1'
+expect 0 delete forks b --branch fix
+expect 0 get forks a
+says out ours
+expect 0 get forks a --branch fix
+says out theirs
+expect 0 get forks a --branch deep
+says out one
+expect 1 get forks c
+expect 0 scan forks --branch fix
+says out "$(printf 'a\ttheirs')"
+lines out 2
+expect 0 count forks --branch old
+says out 1
+expect 0 count forks --branch fix --at 2
+says out 2
+expect 0 export forks --branch fix
+has out '{"key":"c","value":"new"}'
+for command in 'get forks a' 'put forks a v' 'delete forks a' 'scan forks' 'count forks' 'export forks' 'history forks a' \
+    'load forks good.csv --key id' 'tag create forks t' 'branch info forks' 'branch drop forks' 'diff forks main..nobody' \
+    'merge forks' 'merge forks main --into' 'branch rename forks nobody x'; do
+    case $command in
+    *info* | *drop* | merge*) words="$command nobody" ;;
+    diff* | *rename*) words=$command ;;
+    *) words="$command --branch nobody" ;;
+    esac
+    # shellcheck disable=SC2086
+    expect 1 $words
+    has err 'there is no branch "nobody"'
+done
+expect 1 get forks a --branch '#9'
+expect 1 get forks nothing --branch fix
+has err 'no key "nothing" in forks on branch "fix"'
+expect 0 load forks good.csv --key id --prefix good: --branch deep
+expect 6 load forks good.csv --key id --prefix good: --branch deep
+expect 0 count forks --prefix good:
+says out 0
+expect 0 count forks --prefix good: --branch deep
+says out 4
+expect 0 history forks a --branch fix
+lines out 3
+grep -q '  fix  *put .* theirs$' out || { fail "history says the branch"; cat out; }
+grep -q '  main  *put .* one$' out || { fail "history says the ancestor"; cat out; }
+expect 0 tag create forks fixed --branch fix
+has out '  fix '
+expect 0 get forks a --at tag:fixed
+says out theirs
+expect 0 get forks a --at tag:fixed --branch main
+says out ours
+expect 0 pins forks
+has out '  tag          fix  '
+expect 0 branch list forks
+has out 'fix'
+grep -q '^|- fix  *1  *2  20.*  active' out || { fail "branch list"; cat out; }
+grep -q '^|  `- deep  *3  ' out || { fail "branch list: a child"; cat out; }
+LC_ALL=C.UTF-8 "$tool" branch list forks | grep -q '^│  └─ deep' || fail "branch list with lines"
+expect 0 branch list forks --json
+lines out 4
+json_lines branch list
+expect 0 branch rename forks old '#1'
+expect 0 get forks a --branch '#1' # names win
+says out one
+expect 0 branch rename forks '#1' older
+expect 2 branch rename forks older fix
+expect 2 branch rename forks main trunk
+expect 0 branch drop forks older
+expect 1 get forks a --branch older
+expect 2 branch drop forks fix
+expect 2 branch drop forks main
+expect 0 branch list forks
+grep -q older out && fail "branch list shows a dropped one"
+expect 0 branch list forks --all
+grep -q '^`- older .* dropped' out || { fail "branch list --all"; cat out; }
+expect 2 log forks --branch fix
+has err 'go with --graph'
+expect 2 diff forks main
+has err 'written A..B'
+expect 2 diff forks main..fix@soon
+has err '"fix@soon": '
+expect 1 diff forks nobody..main
+expect 2 merge forks fix --ours --theirs
+expect 2 log forks --graph --from 1
 
 # ---- checkpoint, destroy, shell ----
 expect 0 checkpoint db point

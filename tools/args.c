@@ -84,6 +84,14 @@ static bool *flag_of(struct args *args, int key)
     case OPTION_ALL: return &args->all;
     case OPTION_IF_MISSING: return &args->if_missing;
     case OPTION_OLDEST_FIRST: return &args->oldest_first;
+    case OPTION_STAT: return &args->stat;
+    case OPTION_KEYS: return &args->keys_only;
+    case OPTION_FULL: return &args->full;
+    case OPTION_DRY_RUN: return &args->dry_run;
+    case OPTION_OURS: return &args->ours;
+    case OPTION_THEIRS: return &args->theirs;
+    case OPTION_CLOSE: return &args->close;
+    case OPTION_GRAPH: return &args->graph;
     default: return NULL;
     }
 }
@@ -100,6 +108,9 @@ static const char **text_of(struct args *args, int key)
     case OPTION_WORKLOADS: return &args->workloads;
     case OPTION_SEPARATOR: return &args->separator;
     case OPTION_AT: return &args->at;
+    case OPTION_BRANCH: return &args->branch;
+    case OPTION_SET: return &args->set;
+    case OPTION_INTO: return &args->into;
     default: return NULL;
     }
 }

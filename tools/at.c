@@ -1,5 +1,6 @@
 /* at.c - read points that commands were asked for, found in a database; and what is said when one is gone. */
 #include "tools/at.h"
+#include "tools/branches.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,17 +22,28 @@ int at_parse(const struct args *args, const char *option, const char *text, stru
 int at_resolve(const struct args *args, helios_db *db, const struct point *point, helios_branch_id *branch,
                helios_seq *seq)
 {
-    helios_status status = HELIOS_OK;
+    return at_resolve_on(args, db, args->branch, point, branch, seq);
+}
 
-    *branch = 0;
+int at_resolve_on(const struct args *args, helios_db *db, const char *name, const struct point *point,
+                  helios_branch_id *branch, helios_seq *seq)
+{
+    helios_status status = HELIOS_OK;
+    helios_branch_id of_tag = 0;
+    int code = branch_resolve(args, db, name, branch);
+
+    if (code)
+        return code;
     *seq = 0;
     switch (point->kind) {
     case POINT_LATEST: break;
     case POINT_START: *seq = HELIOS_SEQ_NONE; break;
     case POINT_SEQ: *seq = point->seq; break;
     case POINT_TIME: status = helios_seq_at_time(db, point->time, seq); break;
-    case POINT_TAG: status = helios_tag_get(db, point->tag, branch, seq); break;
+    case POINT_TAG: status = helios_tag_get(db, point->tag, &of_tag, seq); break;
     }
+    if (!name)
+        *branch = of_tag;
     if (status != HELIOS_NOT_FOUND)
         return status == HELIOS_OK ? EXIT_CODE_OK : report_read(args, db, status, NULL);
     return report_advice(args, helios_status_name(status), EXIT_CODE_NOT_FOUND,
@@ -72,6 +84,18 @@ void at_time_text(helios_db *db, helios_seq seq, char out[TIME_TEXT_SIZE])
         time_text(time, false, out);
     else
         *out = '\0';
+}
+
+void at_print_reach(helios_db *db, const char *what)
+{
+    helios_seq horizon = helios_horizon(db);
+    char time[TIME_TEXT_SIZE];
+
+    if (horizon == 0)
+        return;
+    at_time_text(db, horizon, time);
+    printf("History reaches back to commit %llu%s%s: older %s may be gone.\n", (unsigned long long)horizon,
+           *time ? ", " : "", time, what);
 }
 
 void time_add_json(struct json_object *object, const char *name, uint64_t time)

@@ -1,5 +1,6 @@
 /* data.c - create, put, get, delete. */
 #include "tools/at.h"
+#include "tools/branches.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,38 +28,13 @@ static int run_create(struct args *args)
     return EXIT_CODE_OK;
 }
 
-/* The whole of a file or of standard input ("-"). */
-static int read_file(const struct args *args, const char *path, helios_slice *value)
-{
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    helios_buf content = {0};
-    char piece[65536];
-    size_t got;
-    bool bad;
-
-    if (!file)
-        return report_system(args, "cannot open %s", path);
-    while ((got = fread(piece, 1, sizeof(piece), file)) > 0)
-        buf_add(&content, piece, got);
-    bad = ferror(file);
-    if (file != stdin)
-        fclose(file);
-    if (bad) {
-        free(content.data);
-        return report_system(args, "cannot read %s", path);
-    }
-    buf_add(&content, "", 0);
-    *value = (helios_slice){content.data, content.size};
-    return EXIT_CODE_OK;
-}
-
 /* The value of `put`: the third word, or --file. */
 static int take_value(const struct args *args, helios_slice *value)
 {
     if (args->file) {
         if (args->word_count == 3)
             return report_usage(args, "give VALUE or --file, not both");
-        return read_file(args, args->file, value);
+        return bytes_from_file(args, args->file, value);
     }
     if (args->word_count < 3)
         return report_usage(args, "VALUE is missing (or --file FILE, - for standard input)");
@@ -94,9 +70,12 @@ static int run_put(struct args *args)
     if (code)
         goto out;
     options.durability = args->durability;
-    status = helios_put(db, &options, key, value);
-    if (status != HELIOS_OK)
-        code = report_status(args, status, NULL);
+    code = branch_resolve(args, db, args->branch, &options.branch);
+    if (code == EXIT_CODE_OK) {
+        status = helios_put(db, &options, key, value);
+        if (status != HELIOS_OK)
+            code = report_status(args, status, NULL);
+    }
     code = ctl_close(args, db, code);
     if (code == EXIT_CODE_OK)
         print_done(args, "put", 1);
@@ -146,6 +125,23 @@ static void print_pair(const struct args *args, helios_slice key, helios_slice v
     }
 }
 
+static void print_absent(const struct args *args, const char *key)
+{
+    const char *db = args->words[0], *option = args->branch ? " --branch " : "";
+    const char *branch = args->branch ? args->branch : "";
+
+    fprintf(stderr, "heliosctl get: no key \"%s\" in %s", key, db);
+    if (args->branch)
+        fprintf(stderr, " on branch \"%s\"", args->branch);
+    if (args->at) {
+        fprintf(stderr, " at \"%s\"\n", args->at);
+        fprintf(stderr, "  next: `heliosctl history %s KEY%s%s` shows when it was there\n", db, option, branch);
+    } else {
+        fprintf(stderr, "\n  next: `heliosctl scan %s --from KEY --limit 10%s%s` shows what is near\n", db,
+                option, branch);
+    }
+}
+
 static int report_absent(const struct args *args, helios_slice key)
 {
     helios_buf text = {0};
@@ -159,13 +155,8 @@ static int report_absent(const struct args *args, helios_slice key)
         json_object_object_add(object, "found", json_object_new_boolean(0));
         json_print(stdout, object);
         json_free(object);
-    } else if (args->at) {
-        fprintf(stderr, "heliosctl get: no key \"%s\" in %s at \"%s\"\n", text.data, args->words[0], args->at);
-        fprintf(stderr, "  next: `heliosctl history %s KEY` shows when it was there\n", args->words[0]);
     } else {
-        fprintf(stderr, "heliosctl get: no key \"%s\" in %s\n", text.data, args->words[0]);
-        fprintf(stderr, "  next: `heliosctl scan %s --from KEY --limit 10` shows what is near\n",
-                args->words[0]);
+        print_absent(args, text.data);
     }
     free(text.data);
     return EXIT_CODE_NOT_FOUND;
@@ -263,11 +254,14 @@ static int run_delete(struct args *args)
     if (code)
         goto out;
     options.durability = args->durability;
-    status = helios_batch_status(batch);
-    if (status == HELIOS_OK)
-        status = helios_write(db, &options, batch, NULL);
-    if (status != HELIOS_OK)
-        code = report_status(args, status, NULL);
+    code = branch_resolve(args, db, args->branch, &options.branch);
+    if (code == EXIT_CODE_OK) {
+        status = helios_batch_status(batch);
+        if (status == HELIOS_OK)
+            status = helios_write(db, &options, batch, NULL);
+        if (status != HELIOS_OK)
+            code = report_status(args, status, NULL);
+    }
     code = ctl_close(args, db, code);
     if (code == EXIT_CODE_OK)
         print_done(args, "delete_operations", helios_batch_count(batch));
@@ -283,6 +277,7 @@ static const struct argp_option create_options[] = {
 };
 static const struct argp_option put_options[] = {
     {"file", OPTION_FILE, "FILE", 0, "The value is FILE's content, byte for byte; - is standard input", 0},
+    OPTION_ROW_BRANCH,
     OPTION_ROW_HEX,
     OPTION_ROW_DURABILITY,
     OPTION_ROW_RETENTION,
@@ -293,13 +288,14 @@ static const struct argp_option put_options[] = {
 static const struct argp_option get_options[] = {
     {"raw", OPTION_RAW, NULL, 0, "The value's bytes and nothing else: no line end, no escapes", 0},
     OPTION_ROW_AT,
+    OPTION_ROW_BRANCH,
     OPTION_ROW_HEX,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
 static const struct argp_option delete_options[] = {
-    OPTION_ROW_FROM,      OPTION_ROW_TO,   OPTION_ROW_HEX, OPTION_ROW_DURABILITY,
-    OPTION_ROW_RETENTION, OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_FROM,       OPTION_ROW_TO,        OPTION_ROW_BRANCH, OPTION_ROW_HEX,
+    OPTION_ROW_DURABILITY, OPTION_ROW_RETENTION, OPTION_ROW_JSON,   OPTION_ROW_END,
 };
 
 const struct command data_commands[] = {

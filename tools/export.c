@@ -235,6 +235,7 @@ static const struct argp_option export_options[] = {
     OPTION_ROW_FROM,
     OPTION_ROW_TO,
     OPTION_ROW_AT,
+    OPTION_ROW_BRANCH,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };

@@ -20,6 +20,8 @@ enum exit_code {
     EXIT_CODE_BUSY = 5,      /* another process has the database open */
     EXIT_CODE_INPUT = 6,     /* bad lines in the file to load */
     EXIT_CODE_HISTORY = 7,   /* the read point is older than the history that is kept */
+    EXIT_CODE_CONFLICT = 8,  /* a merge or revert met conflicts and changed nothing */
+    EXIT_CODE_DIFFERENT = 9, /* diff: there are differences */
 };
 
 /* ---- arguments (args.c) ---- */
@@ -61,6 +63,17 @@ enum option_key {
     OPTION_AT,
     OPTION_RETENTION,
     OPTION_OLDEST_FIRST,
+    OPTION_BRANCH,
+    OPTION_SET,
+    OPTION_STAT,
+    OPTION_KEYS,
+    OPTION_FULL,
+    OPTION_INTO,
+    OPTION_DRY_RUN,
+    OPTION_OURS,
+    OPTION_THEIRS,
+    OPTION_CLOSE,
+    OPTION_GRAPH,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
@@ -70,8 +83,8 @@ struct args {
     const char *words[WORDS_MAX]; /* what is not an option, in order; the database first */
     int word_count;
     bool hex, json, reverse, keys_only, row_number, keep_going, replace, acknowledge, pairs, rows, create, raw,
-        yes, entries, scan, all, if_missing, oldest_first;
-    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at;
+        yes, entries, scan, all, if_missing, oldest_first, stat, full, dry_run, ours, theirs, close, graph;
+    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
     uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
@@ -93,7 +106,7 @@ struct command {
 /* Each file of commands has a table that ends with a NULL name. */
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
     stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[],
-    history_commands[], pins_commands[];
+    history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[];
 
 /* The command that the first word or two name; *used: how many they are. NULL: none. */
 const struct command *command_find(int count, char **words, int *used);
@@ -134,12 +147,17 @@ int args_parse(const struct command *, int argc, char **argv, bool may_exit, str
     {                                                                                                          \
         "at", OPTION_AT, "POINT", 0, "As of POINT: a commit's number, a time, tag:NAME", 0                     \
     }
+#define OPTION_ROW_BRANCH                                                                                      \
+    {                                                                                                          \
+        "branch", OPTION_BRANCH, "NAME", 0, "On the branch NAME (or #ID); default: main", 0                    \
+    }
 #define OPTION_ROW_RETENTION                                                                                   \
     {                                                                                                          \
         "retention", OPTION_RETENTION, "SPAN", 0,                                                              \
             "Let history go that is older than SPAN: 7d, 36h, none (default: forever)", 0                      \
     }
-/* For the details of commands that take a point. */
+/* For the details of commands that take a point. On the one number line of a database a point means a state of
+ * every branch; only a tag brings a branch along. */
 #define POINT_DOC                                                                                              \
     "A POINT is a commit's number (4711), a time (\"2026-11-21 10:00:00.25\", also with T, without seconds "   \
     "or time "                                                                                                 \
@@ -186,11 +204,17 @@ bool ctl_is_shared(void);
 /* Allocates. False, with a sentence reported, when the text is not a text form (or not hexadecimal). */
 bool bytes_from_text(const struct args *, const char *text, helios_slice *);
 bool bytes_decode(bool hex, const char *text, helios_slice *); /* the same, silent */
+/* The whole of a file or of standard input ("-"). Allocates. 0 or an exit code, reported. */
+int bytes_from_file(const struct args *, const char *path, helios_slice *);
 void slice_free(helios_slice *);
-void text_append(helios_buf *, helios_slice); /* the text form */
+size_t bytes_common(helios_slice, helios_slice); /* bytes that both begin with */
+void text_append(helios_buf *, helios_slice);    /* the text form */
 void hex_append(helios_buf *, helios_slice);
 void display_append(helios_buf *, helios_slice);             /* as text form, but backslashes as they are */
 void print_bytes(FILE *, const struct args *, helios_slice); /* text form or hexadecimal */
+/* The same in at most `width` columns, with ... where the value's beginning (its first `skip` bytes) or its end
+ * was left out; how many columns it took. */
+size_t print_shortened(const struct args *, helios_slice, size_t skip, size_t width);
 bool utf8_valid(helios_slice);
 size_t utf8_columns(const char *text);                     /* code points */
 void buf_add(helios_buf *, const void *data, size_t size); /* keeps a NUL behind */

@@ -1,73 +1,44 @@
 /* history.c - history of a key, log of commits. */
 #include "tools/at.h"
+#include "tools/branches.h"
+#include "tools/graph.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A line for people at the end: what is older is not all there. */
-static void print_reach(helios_db *db, const char *what)
-{
-    helios_seq horizon = helios_horizon(db);
-    char time[TIME_TEXT_SIZE];
-
-    if (horizon == 0)
-        return;
-    at_time_text(db, horizon, time);
-    printf("History reaches back to commit %llu%s%s: older %s may be gone.\n", (unsigned long long)horizon,
-           *time ? ", " : "", time, what);
-}
-
 /* ---- history ---- */
 
-/* The value's beginning in the text form (or hexadecimal), in at most `width` columns. */
-static void print_shortened(const struct args *args, helios_slice value, int width)
+/* With --branch also whose layer it is in: the branch's own or an ancestor's. */
+static void print_version(const struct args *args, helios_db *db, const helios_version *version)
 {
-    helios_buf text = {0};
-    size_t room = (size_t)width, at = 0, columns = 0, fits = 0;
-    bool cut = value.size > room * 4;
-    helios_slice begin = {value.data, cut ? room * 4 : value.size}; /* a code point is at most 4 bytes */
-
-    if (args->hex)
-        hex_append(&text, begin);
-    else
-        text_append(&text, begin);
-    for (; text.data[at]; at++) {
-        if (((unsigned char)text.data[at] & 0xc0) != 0x80 && ++columns == room - 2)
-            fits = at;
-        if (columns > room)
-            break;
-    }
-    if (columns > room || cut)
-        printf("%.*s...\n", (int)fits, text.data);
-    else
-        printf("%s\n", text.data);
-    free(text.data);
-}
-
-static void print_version(const struct args *args, const helios_version *version)
-{
-    enum { COLUMNS_BEFORE = 61 };
-    char time[TIME_TEXT_SIZE], size[32];
-    int width = term_width() - 1 - COLUMNS_BEFORE;
+    enum { COLUMNS_BEFORE = 61, COLUMNS_BRANCH = 14 };
+    char time[TIME_TEXT_SIZE], size[32], branch[BRANCH_TEXT_SIZE];
+    int width = term_width() - 1 - COLUMNS_BEFORE - (args->branch ? COLUMNS_BRANCH : 0);
 
     time_text(version->time, false, time);
     human_bytes(version->value.size, size);
-    printf("%12llu  %s  %-6s  %9s", (unsigned long long)version->seq, time, version->deleted ? "delete" : "put",
-           version->deleted ? "" : size);
+    printf("%12llu  %s  ", (unsigned long long)version->seq, time);
+    if (args->branch) {
+        branch_text(db, version->branch, branch);
+        printf("%-12s  ", branch);
+    }
+    printf("%-6s  %9s", version->deleted ? "delete" : "put", version->deleted ? "" : size);
     if (version->deleted) {
         putchar('\n');
         return;
     }
     fputs("  ", stdout);
-    print_shortened(args, version->value, width < 24 ? 24 : width);
+    print_shortened(args, version->value, 0, width < 24 ? 24 : (size_t)width);
+    putchar('\n');
 }
 
-static void print_version_json(const helios_version *version)
+static void print_version_json(helios_db *db, const helios_version *version)
 {
     struct json_object *object = json_object_new_object();
 
     json_object_object_add(object, "seq", json_object_new_uint64(version->seq));
     time_add_json(object, "time", version->time);
+    branch_add_json(object, db, "branch", version->branch);
     json_object_object_add(object, "change", json_object_new_string(version->deleted ? "delete" : "put"));
     if (!version->deleted) {
         json_object_object_add(object, "size", json_object_new_uint64(version->value.size));
@@ -78,18 +49,19 @@ static void print_version_json(const helios_version *version)
 }
 
 /* Prints what there is, at most --limit; how many. */
-static uint64_t print_versions(const struct args *args, helios_history *history)
+static uint64_t print_versions(const struct args *args, helios_db *db, helios_history *history)
 {
     helios_version version;
     uint64_t count = 0;
 
     while (count < args->limit && !ferror(stdout) && helios_history_next(history, &version)) {
         if (args->json)
-            print_version_json(&version);
+            print_version_json(db, &version);
         else if (count == 0)
-            printf("%12s  %-26s  %-6s  %9s  %s\n", "commit", "time (UTC)", "change", "size", "value");
+            printf("%12s  %-26s  %s%-6s  %9s  %s\n", "commit", "time (UTC)",
+                   args->branch ? "branch        " : "", "change", "size", "value");
         if (!args->json)
-            print_version(args, &version);
+            print_version(args, db, &version);
         count++;
     }
     return count;
@@ -108,7 +80,7 @@ static int walk_history(const struct args *args, helios_db *db, const struct poi
     status = helios_history_new(db, &options, key, &history);
     if (status != HELIOS_OK)
         return report_read(args, db, status, NULL);
-    count = print_versions(args, history);
+    count = print_versions(args, db, history);
     status = helios_history_status(history);
     if (status != HELIOS_OK)
         code = report_read(args, db, status, "the walk stopped");
@@ -116,7 +88,7 @@ static int walk_history(const struct args *args, helios_db *db, const struct poi
         code = report_advice(args, "HELIOS_NOT_FOUND", EXIT_CODE_NOT_FOUND, NULL,
                              "no version of \"%s\" is kept at that point", args->words[1]);
     else if (!args->json)
-        print_reach(db, "versions");
+        at_print_reach(db, "versions");
     helios_history_free(history);
     return code;
 }
@@ -181,7 +153,7 @@ static int print_commits(const struct args *args, helios_db *db, const helios_co
     if (status != HELIOS_OK)
         return report_read(args, db, status, "the walk stopped");
     if (!args->json)
-        print_reach(db, "commits");
+        at_print_reach(db, "commits");
     return EXIT_CODE_OK;
 }
 
@@ -230,8 +202,13 @@ static int run_log(struct args *args)
 {
     struct point from, to;
     helios_db *db;
-    int code = at_parse(args, "--from", args->from ? args->from : "start", &from);
+    int code;
 
+    if (args->graph)
+        return graph_run(args);
+    if (args->branch || args->all)
+        return report_usage(args, "commits do not say their branch: --branch and --all go with --graph");
+    code = at_parse(args, "--from", args->from ? args->from : "start", &from);
     if (code == EXIT_CODE_OK)
         code = at_parse(args, "--to", args->to, &to);
     if (code == EXIT_CODE_OK)
@@ -240,13 +217,17 @@ static int run_log(struct args *args)
 }
 
 static const struct argp_option history_options[] = {
-    OPTION_ROW_AT,  {"limit", OPTION_LIMIT, "N", 0, "At most N versions", 0}, OPTION_ROW_HEX, OPTION_ROW_JSON,
-    OPTION_ROW_END,
+    OPTION_ROW_AT,  OPTION_ROW_BRANCH, {"limit", OPTION_LIMIT, "N", 0, "At most N versions", 0},
+    OPTION_ROW_HEX, OPTION_ROW_JSON,   OPTION_ROW_END,
 };
 static const struct argp_option log_options[] = {
+    {"graph", OPTION_GRAPH, NULL, 0, "Draw branches, forks, merges and tags", 0},
+    {"branch", OPTION_BRANCH, "NAME", 0, "--graph: that branch, what it came from and what was merged into it",
+     0},
+    {"all", OPTION_ALL, NULL, 0, "--graph: dropped branches too", 0},
     {"from", OPTION_FROM, "POINT", 0, "From POINT on, inclusive", 0},
     {"to", OPTION_TO, "POINT", 0, "Up to POINT, inclusive", 0},
-    {"limit", OPTION_LIMIT, "N", 0, "At most N commits", 0},
+    {"limit", OPTION_LIMIT, "N", 0, "At most N commits; of a graph, N lines of forks, merges and tags", 0},
     {"oldest-first", OPTION_OLDEST_FIRST, NULL, 0, "Oldest commit first", 0},
     OPTION_ROW_JSON,
     OPTION_ROW_END,
@@ -262,7 +243,11 @@ const struct command history_commands[] = {
      "One line each: its number, its time, how many operations it has, the bytes of their keys and values (4 "
      "GiB "
      "stands for that many or more). Commits below the horizon are left out: `heliosctl retention DB` shows "
-     "it.\n\n" POINT_DOC,
+     "it.\n\n"
+     "With --graph, newest first, one column a branch. A commit does not say which branch it is on: so the "
+     "forks, "
+     "merges, tags and ends of branches are drawn, one line each, and between them how many other commits were "
+     "made, on any branch.\n\n" POINT_DOC,
      log_options, 1, 1, run_log},
     {0},
 };

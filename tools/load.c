@@ -3,6 +3,7 @@
  * Without --batch the file is one commit: all of it or nothing, also when the process is killed.
  * With --batch a first pass checks the whole file, so that a bad line is found before anything is
  * written; with --keep-going there is no first pass and bad lines are left out. */
+#include "tools/branches.h"
 #include "tools/input.h"
 #include "tools/seen.h"
 #include <json-c/json.h>
@@ -15,6 +16,7 @@ struct load {
     struct args *args;
     struct input *input;
     helios_db *db;
+    helios_branch_id branch;
     helios_batch *batch;
     struct seen *seen; /* NULL with --replace: the last one wins */
     helios_buf old;
@@ -51,6 +53,7 @@ static void note_bad(struct load *load, uint64_t line, const char *problem)
 /* Duplicates are bad lines unless --replace. False: this row is one. */
 static bool is_new(struct load *load, const struct input_row *row, int *code)
 {
+    helios_read_options options = HELIOS_READ_OPTIONS_INIT;
     helios_buf text = {0};
     char problem[256];
     uint64_t before;
@@ -59,8 +62,9 @@ static bool is_new(struct load *load, const struct input_row *row, int *code)
     if (!load->seen)
         return true;
     before = seen_add(load->seen, row->key, row->line);
+    options.branch = load->branch;
     if (!before)
-        status = helios_get(load->db, NULL, row->key, &load->old);
+        status = helios_get(load->db, &options, row->key, &load->old);
     if (!before && status == HELIOS_NOT_FOUND)
         return true;
     if (!before && status != HELIOS_OK) {
@@ -89,6 +93,7 @@ static int commit(struct load *load)
     if (status == HELIOS_OK && count == 0)
         return EXIT_CODE_OK;
     options.durability = load->args->durability;
+    options.branch = load->branch;
     if (load->args->batch == UINT64_MAX)
         progress_say(&load->progress, "committing ...");
     if (status == HELIOS_OK)
@@ -230,7 +235,10 @@ static int run_load(struct args *args)
         goto out;
     load.batch = helios_batch_new();
     load.seen = args->replace ? NULL : seen_new();
-    code = load.batch ? run_passes(&load) : report_status(args, HELIOS_NO_MEMORY, NULL);
+    code = load.batch ? branch_resolve(args, load.db, args->branch, &load.branch)
+                      : report_status(args, HELIOS_NO_MEMORY, NULL);
+    if (code == EXIT_CODE_OK)
+        code = run_passes(&load);
     progress_end(&load.progress);
     if (load.bad > BAD_LINES_SHOWN && !args->json)
         fprintf(stderr, "... and %llu more bad lines\n", (unsigned long long)(load.bad - BAD_LINES_SHOWN));
@@ -258,6 +266,7 @@ static const struct argp_option load_options[] = {
     {"acknowledge", OPTION_ACKNOWLEDGE, NULL, 0, "Print a line after each commit", 0},
     {"keep-going", OPTION_KEEP_GOING, NULL, 0, "Load the good lines, leave out the bad ones", 0},
     {"replace", OPTION_REPLACE, NULL, 0, "Overwrite keys that are there already", 0},
+    OPTION_ROW_BRANCH,
     OPTION_ROW_DURABILITY,
     OPTION_ROW_RETENTION,
     OPTION_ROW_CREATE,

@@ -14,6 +14,9 @@ static const struct {
     {NULL, scan_commands},
     {"History", history_commands},
     {NULL, pins_commands},
+    {"Branches", branch_commands},
+    {NULL, diff_commands},
+    {NULL, merge_commands},
     {"Files in and out", load_commands},
     {NULL, export_commands},
     {"Looking inside", stats_commands},
@@ -28,13 +31,15 @@ enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
 static const char exit_codes_text[] =
     "Exit codes:\n"
     "  0  done\n"
-    "  1  not found: the key, the tag, the database or the file\n"
+    "  1  not found: the key, the tag, the branch, the database or the file\n"
     "  2  the command line, a key or a value is not right\n"
     "  3  the database or the operating system failed (a full disk too)\n"
     "  4  corruption: bytes on disk are not what was written\n"
     "  5  busy: another process has the database open\n"
     "  6  bad lines in the file to load, or values that export --rows cannot write\n"
-    "  7  the read point is older than the history that is kept\n";
+    "  7  the read point is older than the history that is kept\n"
+    "  8  a merge or revert met conflicts: nothing was changed\n"
+    "  9  diff found differences (0: none)\n";
 
 void *xalloc(size_t size)
 {
@@ -90,7 +95,7 @@ static bool print_family(FILE *out, const char *word)
     for (size_t group = 0; group < GROUP_COUNT; group++)
         for (const struct command *c = groups[group].commands; c->name; c++)
             if (strncmp(c->name, word, size) == 0 && c->name[size] == ' ') {
-                fprintf(out, "  heliosctl %-11s %-7s  %s\n", c->name, c->words, c->summary);
+                fprintf(out, "  heliosctl %-15s %-12s  %s\n", c->name, c->words, c->summary);
                 any = true;
             }
     return any;
@@ -105,7 +110,7 @@ static void print_help(FILE *out)
         if (groups[group].title)
             fprintf(out, "\n%s:\n", groups[group].title);
         for (const struct command *c = groups[group].commands; c->name; c++)
-            fprintf(out, "  %-11s %s\n", c->name, c->summary);
+            fprintf(out, "  %-15s %s\n", c->name, c->summary);
     }
     fputs("\n`heliosctl COMMAND --help` says more. Every command takes --json.\n"
           "Keys and values are given and shown as text: \\xNN is a byte, \\\\ a backslash; or use --hex.\n\n",

@@ -17,6 +17,7 @@ int exit_code_of(helios_status status)
     case HELIOS_CORRUPT: return EXIT_CODE_CORRUPT;
     case HELIOS_BUSY: return EXIT_CODE_BUSY;
     case HELIOS_HISTORY_GONE: return EXIT_CODE_HISTORY;
+    case HELIOS_CONFLICT: return EXIT_CODE_CONFLICT;
     default: return EXIT_CODE_DATABASE;
     }
 }

@@ -1,5 +1,6 @@
 /* pins.c - what holds history: tags, pins, retention. */
 #include "tools/at.h"
+#include "tools/branches.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static void print_tag_json(helios_db *db, const helios_tag_info *tag)
     struct json_object *object = json_object_new_object();
 
     json_add_bytes(object, "name", (helios_slice){tag->name, strlen(tag->name)});
+    branch_add_json(object, db, "branch", tag->branch);
     at_add_json(object, db, "", tag->at);
     time_add_json(object, "made", tag->time);
     json_print(stdout, object);
@@ -28,7 +30,7 @@ static void print_tag_json(helios_db *db, const helios_tag_info *tag)
 
 static void print_tag(const struct args *args, helios_db *db, const helios_tag_info *tag)
 {
-    char at[TIME_TEXT_SIZE], made[TIME_TEXT_SIZE];
+    char at[TIME_TEXT_SIZE], made[TIME_TEXT_SIZE], branch[BRANCH_TEXT_SIZE];
 
     if (args->json) {
         print_tag_json(db, tag);
@@ -36,8 +38,9 @@ static void print_tag(const struct args *args, helios_db *db, const helios_tag_i
     }
     at_time_text(db, tag->at, at);
     time_text(tag->time, false, made);
+    branch_text(db, tag->branch, branch);
     print_seq(tag->at);
-    printf("  %-26s  %s  %s\n", at, made, tag->name);
+    printf("  %-26s  %s  %-12s  %s\n", at, made, branch, tag->name);
 }
 
 /* Those called `name`, or all for NULL. */
@@ -53,7 +56,7 @@ static int print_tags(const struct args *args, helios_db *db, const char *name)
         if (name && strcmp(tags[i].name, name) != 0)
             continue;
         if (!args->json && shown == 0)
-            printf("%12s  %-26s  %-26s  %s\n", "commit", "of (UTC)", "tag made", "name");
+            printf("%12s  %-26s  %-26s  %-12s  %s\n", "commit", "of (UTC)", "tag made", "branch", "name");
         print_tag(args, db, &tags[i]);
         shown++;
     }
@@ -169,6 +172,12 @@ static void age_text(uint64_t since, char out[TIME_TEXT_SIZE])
     snprintf(out, TIME_TEXT_SIZE, "%llu %s", (unsigned long long)(age / units[i].micros), units[i].unit);
 }
 
+/* Those of open handles hold their point on every branch. */
+static bool pin_has_branch(const helios_pin_info *pin)
+{
+    return pin->kind == HELIOS_PIN_TAG || pin->kind == HELIOS_PIN_BRANCH || pin->kind == HELIOS_PIN_CONSUMER;
+}
+
 static struct json_object *pin_json(helios_db *db, const helios_pin_info *pin)
 {
     struct json_object *object = json_object_new_object();
@@ -178,12 +187,14 @@ static struct json_object *pin_json(helios_db *db, const helios_pin_info *pin)
     at_add_json(object, db, "", pin->at);
     time_add_json(object, "since", pin->since);
     json_object_object_add(object, "from_on", json_object_new_boolean(pin->from_on));
+    if (pin_has_branch(pin))
+        branch_add_json(object, db, "branch", pin->branch);
     return object;
 }
 
 static void print_pin(const struct args *args, helios_db *db, const helios_pin_info *pin)
 {
-    char at[TIME_TEXT_SIZE], age[TIME_TEXT_SIZE];
+    char at[TIME_TEXT_SIZE], age[TIME_TEXT_SIZE], branch[BRANCH_TEXT_SIZE] = "all";
 
     if (args->json) {
         struct json_object *object = pin_json(db, pin);
@@ -194,8 +205,10 @@ static void print_pin(const struct args *args, helios_db *db, const helios_pin_i
     }
     at_time_text(db, pin->at, at);
     age_text(pin->since, age);
+    if (pin_has_branch(pin))
+        branch_text(db, pin->branch, branch);
     print_seq(pin->at);
-    printf("  %-26s  %-11s  %8s  %-16s  %s\n", at, kind_name(pin->kind), age,
+    printf("  %-26s  %-11s  %-12s  %8s  %-16s  %s\n", at, kind_name(pin->kind), branch, age,
            pin->from_on ? "all from it on" : "this point alone", pin_owner(pin));
 }
 
@@ -213,7 +226,8 @@ static int run_pins(struct args *args)
     if (status != HELIOS_OK)
         return ctl_close(args, db, report_status(args, status, NULL));
     if (!args->json && count)
-        printf("%12s  %-26s  %-11s  %8s  %-16s  %s\n", "commit", "of (UTC)", "kind", "age", "holds", "owner");
+        printf("%12s  %-26s  %-11s  %-12s  %8s  %-16s  %s\n", "commit", "of (UTC)", "kind", "branch", "age",
+               "holds", "owner");
     for (size_t i = 0; i < count; i++)
         print_pin(args, db, &pins[i]);
     if (!args->json && count == 0)
@@ -309,8 +323,8 @@ static int run_retention(struct args *args)
     return ctl_close(args, db, code);
 }
 
-static const struct argp_option tag_create_options[] = {OPTION_ROW_AT, OPTION_ROW_RETENTION, OPTION_ROW_JSON,
-                                                        OPTION_ROW_END};
+static const struct argp_option tag_create_options[] = {OPTION_ROW_AT, OPTION_ROW_BRANCH, OPTION_ROW_RETENTION,
+                                                        OPTION_ROW_JSON, OPTION_ROW_END};
 static const struct argp_option tag_drop_options[] = {OPTION_ROW_RETENTION, OPTION_ROW_JSON, OPTION_ROW_END};
 static const struct argp_option plain_options[] = {OPTION_ROW_JSON, OPTION_ROW_END};
 static const struct argp_option retention_options[] = {
@@ -325,14 +339,15 @@ const struct command pins_commands[] = {
      "latest "
      "commit. Exit code 2 if the name is taken.\n\n" POINT_DOC,
      tag_create_options, 2, 2, run_tag_create},
-    {"tag list", "DB", "Print all tags", "The point, its time, when the tag was made, its name.", plain_options,
-     1, 1, run_tag_list},
+    {"tag list", "DB", "Print all tags", "The point, its time, when the tag was made, its branch, its name.",
+     plain_options, 1, 1, run_tag_list},
     {"tag show", "DB NAME", "Print one tag", "Exit code 1 if there is none.", plain_options, 2, 2,
      run_tag_show},
     {"tag drop", "DB NAME", "Let go of a tag and of what it keeps", "Exit code 1 if there is none.",
      tag_drop_options, 2, 2, run_tag_drop},
     {"pins", "DB", "Print what holds history: tags, and open handles",
-     "The point, its time, kind, age, whether it holds that point alone or everything from it on, and whose it "
+     "The point, its time, kind, branch, age, whether it holds that point alone or everything from it on, and "
+     "whose it "
      "is. "
      "Snapshots, iterators and transactions are seen in their own process only: here in the shell; in a "
      "program by "

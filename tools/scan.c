@@ -167,13 +167,14 @@ static const struct argp_option scan_options[] = {
     {"reverse", OPTION_REVERSE, NULL, 0, "Largest key first", 0},
     {"keys-only", OPTION_KEYS_ONLY, NULL, 0, "Leave the values out", 0},
     OPTION_ROW_AT,
+    OPTION_ROW_BRANCH,
     OPTION_ROW_HEX,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
 static const struct argp_option count_options[] = {
-    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO,  OPTION_ROW_AT,
-    OPTION_ROW_HEX,    OPTION_ROW_JSON, OPTION_ROW_END,
+    OPTION_ROW_PREFIX, OPTION_ROW_FROM, OPTION_ROW_TO,   OPTION_ROW_AT,
+    OPTION_ROW_BRANCH, OPTION_ROW_HEX,  OPTION_ROW_JSON, OPTION_ROW_END,
 };
 
 const struct command scan_commands[] = {

@@ -45,15 +45,15 @@ static int split(char *line, char **words)
 
 static void print_commands(void)
 {
-    static const struct command *const tables[] = {data_commands,   scan_commands,    load_commands,
-                                                   export_commands, stats_commands,   tree_commands,
-                                                   upkeep_commands, history_commands, pins_commands};
+    static const struct command *const tables[] = {
+        data_commands,   scan_commands,    load_commands, export_commands, stats_commands, tree_commands,
+        upkeep_commands, history_commands, pins_commands, branch_commands, diff_commands,  merge_commands};
 
     puts("As on the command line, without the database:");
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         for (const struct command *c = tables[i]; c->name; c++)
             if (strcmp(c->name, "create") != 0 && strcmp(c->name, "destroy") != 0)
-                printf("  %-11s %s\n", c->name, c->summary);
+                printf("  %-15s %s\n", c->name, c->summary);
     puts("  COMMAND --help, help, quit");
 }
 

@@ -139,6 +139,43 @@ void print_bytes(FILE *file, const struct args *args, helios_slice slice)
     free(text.data);
 }
 
+/* Bytes of the first `columns` code points; *whole: that is all of it. */
+static size_t columns_end(const char *text, size_t columns, bool *whole)
+{
+    size_t at = 0;
+
+    for (; text[at]; at++)
+        if (((unsigned char)text[at] & 0xc0) != 0x80 && columns-- == 0)
+            break;
+    *whole = !text[at];
+    return at;
+}
+
+size_t print_shortened(const struct args *args, helios_slice slice, size_t skip, size_t width)
+{
+    helios_buf text = {0};
+    const char *bytes = slice.data;
+    size_t end, room = skip ? width - 3 : width;
+    bool whole, cut;
+
+    while (skip && skip < slice.size && ((unsigned char)bytes[skip] & 0xc0) == 0x80)
+        skip--; /* not within a code point */
+    slice = (helios_slice){slice.size ? bytes + skip : "", slice.size - skip};
+    cut = slice.size > room * 4; /* a code point is at most 4 bytes */
+    if (cut)
+        slice.size = room * 4;
+    (args->hex ? hex_append : text_append)(&text, slice);
+    end = columns_end(text.data, room, &whole);
+    cut |= !whole;
+    if (cut)
+        end = columns_end(text.data, room - 3, &whole);
+    printf("%s%.*s%s", skip ? "..." : "", (int)end, text.data, cut ? "..." : "");
+    text.data[end] = '\0';
+    end = utf8_columns(text.data) + (skip ? 3 : 0) + (cut ? 3 : 0);
+    free(text.data);
+    return end;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -232,6 +269,40 @@ bool bytes_from_text(const struct args *args, const char *text, helios_slice *sl
         report_usage(args, "\"%s\": a backslash there begins no escape; \\\\ is a backslash, \\xNN a byte",
                      text);
     return false;
+}
+
+int bytes_from_file(const struct args *args, const char *path, helios_slice *value)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    helios_buf content = {0};
+    char piece[65536];
+    size_t got;
+    bool bad;
+
+    if (!file)
+        return report_system(args, "cannot open %s", path);
+    while ((got = fread(piece, 1, sizeof(piece), file)) > 0)
+        buf_add(&content, piece, got);
+    bad = ferror(file);
+    if (file != stdin)
+        fclose(file);
+    if (bad) {
+        free(content.data);
+        return report_system(args, "cannot read %s", path);
+    }
+    buf_add(&content, "", 0);
+    *value = (helios_slice){content.data, content.size};
+    return EXIT_CODE_OK;
+}
+
+size_t bytes_common(helios_slice a, helios_slice b)
+{
+    const char *x = a.data, *y = b.data;
+    size_t size = a.size < b.size ? a.size : b.size, at = 0;
+
+    while (at < size && x[at] == y[at])
+        at++;
+    return at;
 }
 
 void slice_free(helios_slice *slice)
