@@ -351,7 +351,12 @@ helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t 
         return status;
     it->fill_cache = true;
     it->seq = seq;
-    status = set_bounds(it, lower, upper);
+    status = branch_hold(db, branch);
+    if (status == HELIOS_OK) {
+        it->branch = branch;
+        enter_branch(it, false);
+        status = set_bounds(it, lower, upper);
+    }
     if (status == HELIOS_OK)
         status = gather(it);
     if (status != HELIOS_OK) {
