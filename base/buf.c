@@ -51,6 +51,13 @@ helios_status buf_set(helios_buf *buf, const void *data, size_t size)
     return HELIOS_OK;
 }
 
+helios_status helios_buf_set(helios_buf *buf, helios_slice bytes)
+{
+    if (!buf || !bytes.data)
+        return fail(HELIOS_INVALID, "no %s given", buf ? "bytes were" : "buffer was");
+    return buf_set(buf, bytes.data, bytes.size);
+}
+
 helios_status buf_printf(helios_buf *buf, const char *format, ...)
 {
     va_list args;

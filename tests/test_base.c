@@ -122,6 +122,12 @@ static void buffers(void)
     assert(slice_equal(buf_slice(&buf), slice_text("abc12-x")) && buf.data[buf.size] == '\0');
     assert(buf_set(&buf, "z", 1) == HELIOS_OK);
     mem_fail_at(1, false);
+    assert(helios_buf_set(&buf, (helios_slice){0}) == HELIOS_INVALID);
+    assert(helios_buf_set(NULL, slice_text("z")) == HELIOS_INVALID);
+    assert(helios_buf_set(&buf, slice_text("abc")) == HELIOS_OK &&
+           slice_equal(buf_slice(&buf), slice_text("abc")));
+    assert(helios_buf_set(&buf, slice_text("")) == HELIOS_OK && buf.size == 0);
+    assert(helios_buf_set(&buf, slice_text("z")) == HELIOS_OK);
     assert(buf_reserve(&buf, 1 << 20) == HELIOS_NO_MEMORY);
     mem_fail_at(0, false);
     assert(slice_equal(buf_slice(&buf), slice_text("z")));
