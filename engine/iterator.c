@@ -286,14 +286,14 @@ static helios_status iter_new(helios_db *db, helios_branch_id branch, uint8_t sp
     return HELIOS_OK;
 }
 
-/* Where the walk of its branch begins, and whether ancestors can show through. own: a transaction writes there. */
-static void enter_branch(struct helios_iter *it, bool own)
+/* Where the walk of a branch begins, and whether ancestors can show through. own: a transaction writes there. */
+static void enter_branch(struct helios_iter *it, helios_branch_id id, bool own)
 {
     const struct branch *branch;
 
-    if (it->branch == 0)
+    if (id == 0)
         return;
-    branch = own ? branch_at(it->db, it->branch) : branch_overlay(it->db, it->branch, &it->seq);
+    branch = own ? branch_at(it->db, id) : branch_overlay(it->db, id, &it->seq);
     it->layer = branch->id;
     it->overlay = branch->up ? branch : NULL;
 }
@@ -328,7 +328,7 @@ helios_status helios_iter_new(helios_db *db, const helios_read_options *given, h
         status = read_point_pin(db, &options, HELIOS_PIN_ITERATOR, &it->pin, &it->seq);
     }
     if (status == HELIOS_OK) {
-        enter_branch(it, false);
+        enter_branch(it, it->branch, false);
         status = set_bounds(it, options.lower, options.upper);
     }
     if (status == HELIOS_OK)
@@ -341,22 +341,15 @@ helios_status helios_iter_new(helios_db *db, const helios_read_options *given, h
     return HELIOS_OK;
 }
 
-helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t space, helios_slice lower,
-                                helios_slice upper, helios_seq seq, helios_iter **out)
+/* Takes the iterator; it->branch is held if it is not 0. */
+static helios_status begin_state(struct helios_iter *it, const struct state_walk *walk, helios_iter **out)
 {
-    struct helios_iter *it = NULL;
-    helios_status status = iter_new(db, branch, space, &it);
+    helios_status status;
 
-    if (status != HELIOS_OK)
-        return status;
-    it->fill_cache = true;
-    it->seq = seq;
-    status = branch_hold(db, branch);
-    if (status == HELIOS_OK) {
-        it->branch = branch;
-        enter_branch(it, false);
-        status = set_bounds(it, lower, upper);
-    }
+    it->fill_cache = walk->fill_cache;
+    it->seq = walk->seq;
+    enter_branch(it, walk->branch, false);
+    status = set_bounds(it, walk->lower, walk->upper);
     if (status == HELIOS_OK)
         status = gather(it);
     if (status != HELIOS_OK) {
@@ -365,6 +358,33 @@ helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t 
     }
     *out = it;
     return HELIOS_OK;
+}
+
+helios_status iter_new_state(helios_db *db, const struct state_walk *walk, helios_iter **out)
+{
+    struct helios_iter *it = NULL;
+    helios_status status = iter_new(db, walk->branch, walk->space, &it);
+
+    return status == HELIOS_OK ? begin_state(it, walk, out) : status;
+}
+
+helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t space, helios_slice lower,
+                                helios_slice upper, helios_seq seq, helios_iter **out)
+{
+    const struct state_walk walk = {
+        .branch = branch, .space = space, .lower = lower, .upper = upper, .seq = seq, .fill_cache = true};
+    struct helios_iter *it = NULL;
+    helios_status status = iter_new(db, branch, space, &it);
+
+    if (status != HELIOS_OK)
+        return status;
+    status = branch_hold(db, branch);
+    if (status != HELIOS_OK) {
+        helios_iter_free(it);
+        return status;
+    }
+    it->branch = branch;
+    return begin_state(it, &walk, out);
 }
 
 helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *options, helios_iter **out)
@@ -382,7 +402,7 @@ helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *op
     status = branch_hold(txn->db, txn->branch);
     if (status == HELIOS_OK) {
         it->branch = txn->branch;
-        enter_branch(it, true);
+        enter_branch(it, it->branch, true);
         status = set_bounds(it, options->lower, options->upper);
     }
     if (status == HELIOS_OK)
@@ -568,6 +588,11 @@ helios_slice helios_iter_key(const helios_iter *it)
 helios_seq helios_iter_seq(const helios_iter *it)
 {
     return it && it->valid && !stands_on_own(it) ? tag_seq(it->cursor->tag) : 0;
+}
+
+size_t iter_value_size(const helios_iter *it)
+{
+    return it->cursor->value.size;
 }
 
 helios_slice helios_iter_value(const helios_iter *given)

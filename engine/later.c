@@ -13,18 +13,12 @@ static helios_status not_yet(const char *what)
         return not_yet(#name);                                                                                 \
     }
 
-REFUSE(helios_diff_new, (helios_db * db, helios_point from, helios_point to, helios_diff **diff))
-REFUSE(helios_diff_status, (const helios_diff *diff))
 REFUSE(helios_branch_merge, (helios_db * db, helios_branch_id source, helios_branch_id target,
                              const helios_merge_options *options, helios_merge_result *result))
 REFUSE(helios_branch_list_at, (helios_db * db, helios_seq at, helios_branch_info **list, size_t *n))
 REFUSE(helios_branch_set_metadata, (helios_db * db, helios_branch_id branch, helios_slice metadata))
 REFUSE(helios_branch_metadata, (helios_db * db, helios_branch_id branch, helios_buf *metadata))
 REFUSE(helios_branch_usage_get, (helios_db * db, helios_branch_id branch, helios_branch_usage *usage))
-REFUSE(helios_diff_new_with, (helios_db * db, helios_point from, helios_point to,
-                              const helios_diff_options *options, helios_diff **diff))
-REFUSE(helios_diff_count, (helios_db * db, helios_point from, helios_point to,
-                           const helios_diff_options *options, helios_diff_counts *counts))
 REFUSE(helios_branch_revert, (helios_db * db, helios_branch_id branch, helios_seq first, helios_seq last,
                               const helios_merge_options *options, helios_merge_result *result))
 REFUSE(helios_branch_merges, (helios_db * db, helios_branch_id target, helios_merge_info **list, size_t *n))
@@ -36,9 +30,4 @@ REFUSE(helios_feed_bounds, (helios_db * db, helios_seq *oldest, helios_seq *newe
 #undef REFUSE
 
 /* None of these handles can exist yet. */
-bool helios_diff_next(helios_diff *diff, helios_difference *difference)
-{
-    return false;
-}
-void helios_diff_free(helios_diff *diff) {}
 void helios_changes_free(helios_changes *changes) {}

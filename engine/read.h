@@ -37,6 +37,18 @@ helios_status fail_history_gone(struct helios_db *, helios_seq seq);
 helios_status iter_new_internal(helios_db *, helios_branch_id, uint8_t space, helios_slice lower,
                                 helios_slice upper, helios_seq seq, helios_iter **) CHECKED;
 
+/* The same on a branch that the caller holds, and without filling the cache if asked. */
+struct state_walk {
+    helios_branch_id branch;
+    uint8_t space;
+    helios_slice lower, upper;
+    helios_seq seq;
+    bool fill_cache;
+};
+helios_status iter_new_state(helios_db *, const struct state_walk *, helios_iter **) CHECKED;
+/* Bytes of the value that it stands on, without loading it. */
+size_t iter_value_size(const helios_iter *);
+
 /* The user key with its layer: on the caller's stack while it is small. */
 struct layered {
     unsigned char small[256];

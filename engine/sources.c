@@ -1,4 +1,4 @@
-/* sources.c - gathers cursors and range deletes from a view. Called by iterator.c and history.c.
+/* sources.c - gathers cursors and range deletes from a view. Called by iterator.c, history.c and compare.c.
  *
  * Only what has anything within the bounds is asked: memtables always, of L0 each such file, of the deeper
  * levels the run of such files by one cursor. */
@@ -10,15 +10,19 @@
 struct cover {
     struct rangedel_set *set; /* counted */
     helios_seq limit;         /* the read point on the layer that is asked; SEQ_MAX: a transaction's own */
+    helios_seq since;         /* of a span: what is numbered above this counts */
     helios_branch_id branch;  /* that layer's, where keys come without it */
     bool stripped, known;
     helios_slice from, to; /* no data: open */
-    helios_seq seq;        /* newest at or below the limit in [from, to); 0: none */
+    helios_seq seq; /* newest at or below the limit in [from, to); 0: none. Of a span: 0 if nothing follows */
 };
 
 struct gathering {
     struct sources_options options; /* of the layer that is gathered */
+    helios_seq since;               /* there; 0: all counts */
     bool stripped;
+    struct table_file **files; /* those of a level that count */
+    size_t file_capacity;
     struct cursor **cursors;
     size_t count, capacity;
     struct cover *covers;
@@ -46,7 +50,7 @@ static helios_status add_cursor(struct gathering *g, struct cursor *cursor)
 
 static helios_status add_cover(struct gathering *g, struct rangedel_set *set)
 {
-    if (!set)
+    if (!set || set->seq_max <= g->since)
         return HELIOS_OK;
     if (g->cover_count == g->cover_capacity) {
         size_t capacity = g->cover_capacity ? g->cover_capacity * 2 : 8;
@@ -59,6 +63,7 @@ static helios_status add_cover(struct gathering *g, struct rangedel_set *set)
     }
     g->covers[g->cover_count++] = (struct cover){.set = rangedel_ref(set),
                                                  .limit = g->options.read_point,
+                                                 .since = g->since,
                                                  .branch = key_branch(g->options.lower),
                                                  .stripped = g->stripped};
     return HELIOS_OK;
@@ -96,10 +101,21 @@ static helios_status add_memtable(struct gathering *g, struct memtable *memtable
     return status == HELIOS_OK ? add_cursor(g, cursor) : status;
 }
 
+/* The numbers of one that is active still change. */
+static helios_status add_closed(struct gathering *g, const struct mem_slot *slot)
+{
+    return slot->last > g->since ? add_memtable(g, slot->memtable) : HELIOS_OK;
+}
+
 static bool file_in_bounds(const struct gathering *g, const struct table_file *file)
 {
     return slice_compare(file->largest, g->options.lower) >= 0 &&
            slice_compare(file->smallest, g->options.upper) < 0;
+}
+
+static bool file_counts(const struct gathering *g, const struct table_file *file)
+{
+    return file->properties.seq_min <= g->options.read_point && file->properties.seq_max > g->since;
 }
 
 static helios_status add_file_cover(struct gathering *g, struct table_file *file)
@@ -113,18 +129,51 @@ static helios_status add_file_cover(struct gathering *g, struct table_file *file
     return status == HELIOS_OK ? add_cover(g, table_rangedels(table)) : status;
 }
 
-static helios_status add_level(struct gathering *g, const struct level *level, size_t from, size_t count)
+static helios_status add_run(struct gathering *g, struct table_file *const *files, size_t count)
 {
-    const struct table_cursor_options options = {.read_point = g->options.read_point,
-                                                 .fill_cache = g->options.fill_cache};
+    const struct table_cursor_options options = {
+        .read_point = g->options.read_point, .since = g->since, .fill_cache = g->options.fill_cache};
     struct cursor *cursor = NULL;
     helios_status status = HELIOS_OK;
 
-    for (size_t i = from; i < from + count && status == HELIOS_OK; i++)
-        status = add_file_cover(g, level->files[i]);
+    if (count == 0)
+        return HELIOS_OK;
+    for (size_t i = 0; i < count && status == HELIOS_OK; i++)
+        status = add_file_cover(g, files[i]);
     if (status == HELIOS_OK)
-        status = level_cursor_new(level->files + from, count, &options, &cursor);
+        status = level_cursor_new(files, count, &options, &cursor);
     return status == HELIOS_OK ? add_cursor(g, cursor) : status;
+}
+
+static helios_status files_room(struct gathering *g, size_t count)
+{
+    struct table_file **files;
+
+    if (count <= g->file_capacity)
+        return HELIOS_OK;
+    files = mem_realloc(g->files, count * sizeof(*files));
+    if (!files)
+        return fail_no_memory(count * sizeof(*files));
+    g->files = files;
+    g->file_capacity = count;
+    return HELIOS_OK;
+}
+
+/* Of a level's files from the first that reaches the bounds on, those within and that count. */
+static helios_status add_level(struct gathering *g, const struct level *level)
+{
+    size_t from = version_find(level, g->options.lower), end = from, count = 0;
+    helios_status status;
+
+    while (end < level->count && slice_compare(level->files[end]->smallest, g->options.upper) < 0)
+        end++;
+    status = files_room(g, end - from);
+    if (status != HELIOS_OK)
+        return status;
+    for (size_t i = from; i < end; i++)
+        if (file_counts(g, level->files[i]))
+            g->files[count++] = level->files[i];
+    return add_run(g, g->files, count);
 }
 
 static helios_status add_levels(struct gathering *g, const struct version *version)
@@ -133,17 +182,10 @@ static helios_status add_levels(struct gathering *g, const struct version *versi
     helios_status status = HELIOS_OK;
 
     for (size_t i = 0; i < l0->count && status == HELIOS_OK; i++)
-        if (l0->files[i]->properties.seq_min <= g->options.read_point && file_in_bounds(g, l0->files[i]))
-            status = add_level(g, l0, i, 1);
-    for (size_t l = 1; l < LEVEL_COUNT && status == HELIOS_OK; l++) {
-        const struct level *level = &version->levels[l];
-        size_t from = version_find(level, g->options.lower), end = from;
-
-        while (end < level->count && slice_compare(level->files[end]->smallest, g->options.upper) < 0)
-            end++;
-        if (end > from)
-            status = add_level(g, level, from, end - from);
-    }
+        if (file_counts(g, l0->files[i]) && file_in_bounds(g, l0->files[i]))
+            status = add_run(g, l0->files + i, 1);
+    for (size_t l = 1; l < LEVEL_COUNT && status == HELIOS_OK; l++)
+        status = add_level(g, &version->levels[l]);
     return status;
 }
 
@@ -155,7 +197,7 @@ static helios_status merge_view(struct gathering *g, const struct view *view, st
     if (status == HELIOS_OK)
         status = add_memtable(g, view->active->memtable);
     for (size_t i = 0; i < view->closed_count && status == HELIOS_OK; i++)
-        status = add_memtable(g, view->closed[i]->memtable);
+        status = add_closed(g, view->closed[i]);
     if (status == HELIOS_OK)
         status = add_levels(g, view->version);
     if (status == HELIOS_OK)
@@ -167,7 +209,7 @@ static helios_status merge_view(struct gathering *g, const struct view *view, st
     return status;
 }
 
-/* ---- a branch and its ancestors ---- */
+/* ---- layers ---- */
 
 /* The bounds on another branch. */
 static helios_status move_bounds(struct gathering *g, const struct sources_options *given, helios_buf bounds[2],
@@ -194,51 +236,95 @@ static helios_status open_layer(struct gathering *g, const struct view *view, he
 
     if (status != HELIOS_OK)
         return status;
-    status = layer_cursor_new(inner, branch, out);
+    status = layer_cursor_new(inner, branch, g->since, out);
     if (status != HELIOS_OK)
         cursor_free(inner);
     return status;
 }
 
-static helios_status merge_layers(struct gathering *g, const struct sources_options *given,
-                                  const struct view *view, struct cursor **out)
+/* What is put together of cursors over single layers. */
+struct layering {
+    const struct sources_options *given;
+    const struct view *view;
+    struct gathering cursors; /* nothing else of it is used */
+    helios_buf bounds[2];     /* on the branch whose layer is opened */
+};
+
+static helios_status add_layer(struct gathering *g, struct layering *l, const struct span *span)
 {
-    helios_buf bounds[2] = {{0}};
-    struct gathering layers = {0};
+    struct cursor *cursor = NULL;
     helios_status status = HELIOS_OK;
 
-    g->stripped = true;
-    for (const struct branch *b = given->branch; b && status == HELIOS_OK; b = b->up) {
-        struct cursor *cursor = NULL;
-
-        if (b != given->branch) /* the bounds name the first */
-            status = move_bounds(g, given, bounds, b->id);
-        if (status == HELIOS_OK)
-            status = open_layer(g, view, b->id, &cursor);
-        if (status == HELIOS_OK)
-            status = add_cursor(&layers, cursor);
-        if (b->up_seq < g->options.read_point)
-            g->options.read_point = b->up_seq;
-    }
+    g->options.read_point = span->at;
+    g->since = span->since;
+    if (key_branch(g->options.lower) != span->branch)
+        status = move_bounds(g, l->given, l->bounds, span->branch);
     if (status == HELIOS_OK)
-        status = merge_cursor_new(layers.cursors, layers.count, given->read_point, out);
+        status = open_layer(g, l->view, span->branch, &cursor);
+    return status == HELIOS_OK ? add_cursor(&l->cursors, cursor) : status;
+}
+
+/* One cursor of all layers. */
+static helios_status end_layers(struct layering *l, helios_status status, struct cursor **out)
+{
+    struct gathering *all = &l->cursors;
+
+    if (status == HELIOS_OK)
+        status = merge_cursor_new(all->cursors, all->count, l->given->read_point, out);
     if (status != HELIOS_OK)
-        for (size_t i = 0; i < layers.count; i++)
-            cursor_free(layers.cursors[i]);
-    mem_free(layers.cursors);
-    helios_buf_free(&bounds[0]);
-    helios_buf_free(&bounds[1]);
+        for (size_t i = 0; i < all->count; i++)
+            cursor_free(all->cursors[i]);
+    mem_free(all->cursors);
+    helios_buf_free(&l->bounds[0]);
+    helios_buf_free(&l->bounds[1]);
     return status;
+}
+
+/* A branch and its ancestors. */
+static helios_status merge_overlay(struct gathering *g, const struct view *view, struct cursor **out)
+{
+    const struct sources_options given = g->options;
+    struct layering layering = {.given = &given, .view = view};
+    helios_seq at = given.read_point;
+    helios_status status = HELIOS_OK;
+
+    for (const struct branch *b = given.branch; b && status == HELIOS_OK; b = b->up) {
+        const struct span span = {.branch = b->id, .at = at};
+
+        status = add_layer(g, &layering, &span);
+        if (b->up_seq < at)
+            at = b->up_seq;
+    }
+    return end_layers(&layering, status, out);
+}
+
+static helios_status merge_spans(struct gathering *g, const struct view *view, struct cursor **out)
+{
+    const struct sources_options given = g->options;
+    struct layering layering = {.given = &given, .view = view};
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < given.span_count && status == HELIOS_OK; i++)
+        status = add_layer(g, &layering, &given.spans[i]);
+    return end_layers(&layering, status, out);
+}
+
+static helios_status merge_all(struct gathering *g, const struct view *view, struct cursor **out)
+{
+    g->stripped = g->options.spans || g->options.branch;
+    if (g->options.spans)
+        return merge_spans(g, view, out);
+    return g->options.branch ? merge_overlay(g, view, out) : merge_view(g, view, out);
 }
 
 helios_status sources_open(struct helios_db *db, const struct sources_options *options, struct sources *sources)
 {
     struct gathering g = {.options = *options};
     struct view *view = view_acquire(db);
-    helios_status status = options->branch ? merge_layers(&g, options, view, &sources->cursor)
-                                           : merge_view(&g, view, &sources->cursor);
+    helios_status status = merge_all(&g, view, &sources->cursor);
 
     mem_free(g.cursors);
+    mem_free(g.files);
     sources->view = view;
     sources->covers = g.covers;
     sources->cover_count = g.cover_count;
@@ -321,6 +407,62 @@ helios_status sources_cover(struct sources *sources, helios_slice key, helios_se
         }
         if (cover->seq > *seq)
             *seq = cover->seq;
+    }
+    return HELIOS_OK;
+}
+
+/* The newest number at or below the limit; 0: none. */
+static helios_seq fragment_newest(const struct rangedel_fragment *f, helios_seq limit)
+{
+    size_t i = 0;
+
+    while (i < f->count && f->seqs[i] > limit)
+        i++;
+    return i < f->count ? f->seqs[i] : 0;
+}
+
+/* To the first fragment that counts and ends above the key; the key with its branch. */
+static void cover_find_piece(struct cover *cover, helios_slice key)
+{
+    const struct rangedel_set *set = cover->set;
+    size_t i = rangedel_find(set, key);
+
+    cover->known = true;
+    cover->seq = 0;
+    for (; i < set->count && key_branch(set->fragments[i].from) <= cover->branch; i++) {
+        const struct rangedel_fragment *f = &set->fragments[i];
+        helios_seq newest = fragment_newest(f, cover->limit);
+
+        if (newest <= cover->since)
+            continue;
+        cover->from = cover_bound(cover, f->from);
+        cover->to = cover_bound(cover, f->to);
+        cover->seq = newest;
+        return;
+    }
+}
+
+helios_status sources_deleted_piece(struct sources *sources, helios_slice key, struct deleted_piece *piece,
+                                    bool *there)
+{
+    *there = false;
+    for (size_t i = 0; i < sources->cover_count; i++) {
+        struct cover *cover = &sources->covers[i];
+        bool passed = cover->known && cover->seq && cover->to.data && slice_compare(cover->to, key) <= 0;
+
+        if (!cover->known || passed) {
+            helios_slice whole = key;
+            helios_status status = cover_key(sources, cover, &whole);
+
+            if (status != HELIOS_OK)
+                return status;
+            cover_find_piece(cover, whole);
+        }
+        if (cover->seq == 0 || (*there && piece->from.data == NULL) ||
+            (*there && cover->from.data && slice_compare(cover->from, piece->from) >= 0))
+            continue;
+        *piece = (struct deleted_piece){cover->from, cover->to};
+        *there = true;
     }
     return HELIOS_OK;
 }

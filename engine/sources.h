@@ -1,17 +1,27 @@
 /* sources.h - all that the current view holds of a range of keys: one cursor over its memtables and tables,
- * and the range deletes that lie beside. What iterators and histories read. One thread at a time.
+ * and the range deletes that lie beside. What iterators, histories and comparisons read. One thread at a time.
  *
- * Of a branch, on request, with what shows through from its ancestors: then keys come, and are asked for,
- * without their branch (branch/layer_cursor.h). */
+ * Of a branch, on request, with what shows through from its ancestors; or of spans, what was written into some
+ * layers between two numbers: then keys come, and are asked for, without their branch (branch/layer_cursor.h). */
 #ifndef HELIOS_ENGINE_SOURCES_H
 #define HELIOS_ENGINE_SOURCES_H
 #include "branch/registry.h"
 #include "engine/engine_internal.h"
 
+/* What was written into a branch's layer in (since, at]: of each such key the newest of these versions, files, blocks and
+ * memtables that have none are not touched; of the range deletes, those numbered so. */
+struct span {
+    helios_branch_id branch;
+    helios_seq since, at;
+};
+
 struct sources_options {
-    helios_slice lower, upper;   /* keys with their layer: [lower, upper) */
-    helios_seq read_point;       /* CURSOR_ALL: every version */
+    helios_slice lower,
+        upper;             /* keys with their layer: [lower, upper); their branch is not looked at with spans */
+    helios_seq read_point; /* CURSOR_ALL: every version; not looked at with spans */
     const struct branch *branch; /* with its ancestors, at a read point; NULL: the layer of the bounds alone */
+    const struct span *spans;    /* instead of all of these; NULL: none */
+    size_t span_count;
     bool fill_cache;
     /* A transaction's own writes, above all numbers: one more cursor, taken over also on failure, and its range deletes,
      * which hide what is below `own_ranges`' numbers; NULL: none. */
@@ -41,6 +51,14 @@ static inline bool sources_stale(const struct sources *sources, const struct hel
 /* The newest range delete at or below the read point over the key; 0: none. Remembers what is around the key,
  * for walks. Fails only with HELIOS_NO_MEMORY. */
 helios_status sources_cover(struct sources *, helios_slice key, helios_seq *seq) CHECKED;
+/* Of spans: the first piece that a range delete covers and that ends above the key, which must not fall from call to
+ * call. A piece may begin below the key; no data: it begins or ends outside the layer. *there false: there is none.
+ * Fails only with HELIOS_NO_MEMORY. */
+struct deleted_piece {
+    helios_slice from, to;
+};
+helios_status sources_deleted_piece(struct sources *, helios_slice key, struct deleted_piece *,
+                                    bool *there) CHECKED;
 /* Whether any range delete lies on the branch. */
 bool sources_deletes_on(const struct sources *, helios_branch_id);
 /* The same at or below any limit; not over ancestors. */

@@ -98,7 +98,7 @@ enum cursor_mode {
     MODE_PLAIN, /* every newest version is visible: history is never looked at */
     MODE_POINT, /* some may be newer than the read point */
     MODE_ALL,   /* every version */
-    MODE_NONE,  /* all are newer than the read point */
+    MODE_NONE,  /* all are newer than the read point, or passed over */
 };
 
 struct table_cursor {

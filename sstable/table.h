@@ -114,6 +114,9 @@ helios_status table_read_large(struct table *, const struct block_handle *, heli
 
 struct table_cursor_options {
     helios_seq read_point; /* CURSOR_ALL: every version */
+    /* At a read point only: keys whose version there is at or below this are passed over, forward without loading
+     * blocks that have none above it; 0: no key is. */
+    helios_seq since;
     bool fill_cache;
     size_t read_ahead; /* bytes: compaction reads ahead outside the cache; 0: through the cache */
 };

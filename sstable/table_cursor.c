@@ -6,6 +6,7 @@
  * a block's keys are copied into the cursor's buffer once, each step adds the suffix behind them. */
 #include "base/mem.h"
 #include "sstable/sstable_internal.h"
+#include <assert.h>
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -262,26 +263,36 @@ static bool data_end(struct table_cursor *c)
     return false;
 }
 
-/* To the first entry of the block behind (part, number); a block has at least one. */
-static bool data_block_after(struct table_cursor *c, uint32_t part, uint32_t number)
+/* Whether a block, or all blocks of a partition, have nothing above `since`. An ingested table's index knows other
+ * versions than its readers; it is wholly above `since` or not looked at (MODE_NONE). */
+static inline bool passed_over(const struct table_cursor *c, const struct index *index, uint32_t number)
 {
-    struct table_part *current;
-    helios_status status = table_part_get(c->table, part, &current);
+    return c->options.since && index_seq_max(index, number) <= c->options.since && !c->table->override_seq;
+}
 
-    if (status != HELIOS_OK) {
-        table_cursor_fail(c, status);
-        return false;
+/* To the first entry of the block (part, number), or of the next one that is not passed over; a block has at least
+ * one entry. */
+static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t number)
+{
+    for (; part < c->table->top.count; part++, number = 0) {
+        struct table_part *current;
+        helios_status status;
+
+        if (passed_over(c, &c->table->top, part))
+            continue;
+        status = table_part_get(c->table, part, &current);
+        if (status != HELIOS_OK) {
+            table_cursor_fail(c, status);
+            return false;
+        }
+        while (number < current->index.count && passed_over(c, &current->index, number))
+            number++;
+        if (number == current->index.count)
+            continue;
+        c->data.at = 0;
+        return data_load(c, part, number);
     }
-    if (number + 1 < current->index.count) {
-        number++;
-    } else {
-        part++;
-        number = 0;
-    }
-    if (part == c->table->top.count)
-        return data_end(c);
-    c->data.at = 0;
-    return data_load(c, part, number);
+    return data_end(c);
 }
 
 static bool part_last_block(struct table_cursor *c, uint32_t part, uint32_t *number)
@@ -321,7 +332,7 @@ static inline bool data_forward(struct table_cursor *c)
         c->data.at++;
         return true;
     }
-    return data_block_after(c, c->data.part_number, c->data.number);
+    return data_block_from(c, c->data.part_number, c->data.number + 1);
 }
 
 static inline bool data_backward(struct table_cursor *c)
@@ -335,10 +346,7 @@ static inline bool data_backward(struct table_cursor *c)
 
 static bool data_first(struct table_cursor *c)
 {
-    if (c->table->top.count == 0)
-        return data_end(c);
-    c->data.at = 0;
-    return data_load(c, 0, 0);
+    return data_block_from(c, 0, 0);
 }
 
 static bool data_last(struct table_cursor *c)
@@ -362,25 +370,32 @@ static bool data_key_is(const struct table_cursor *c, helios_slice key)
            memcmp(slice_bytes(key) + b->shared_size, suffix.data, suffix.size) == 0;
 }
 
-/* Loads the block that holds the first entry >= key, unless all its entries are below (a separator may
- * be above its block's last key): then `at` is its count. False at the end. */
-static bool data_locate(struct table_cursor *c, helios_slice key)
+/* The partition in which the first entry >= key is. False at the end. */
+static bool find_part(struct table_cursor *c, helios_slice key, uint32_t *n)
 {
-    struct table *t = c->table;
-    struct table_part *part;
-    uint32_t n = t->top.count > 1 ? index_find(&t->top, key) : 0, number;
-    helios_status status;
+    *n = c->table->top.count > 1 ? index_find(&c->table->top, key) : 0;
+    return *n < c->table->top.count || data_end(c);
+}
 
-    if (n == t->top.count)
-        return data_end(c);
-    status = table_part_get(t, n, &part);
+/* The block of it in which that entry is. False at the end. */
+static bool find_block(struct table_cursor *c, helios_slice key, uint32_t n, struct table_part **part,
+                       uint32_t *number)
+{
+    helios_status status = table_part_get(c->table, n, part);
+
     if (status != HELIOS_OK) {
         table_cursor_fail(c, status);
         return false;
     }
-    number = index_find(&part->index, key);
-    if (number == part->index.count)
-        return data_end(c); /* the last partition: the others end with their entry in the top index */
+    *number = index_find(&(*part)->index, key);
+    /* Else the last partition: the others end with their entry in the top index. */
+    return *number < (*part)->index.count || data_end(c);
+}
+
+/* Stands on the first entry >= key, unless all of the block are below (a separator may be above its block's
+ * last key): then `at` is its count. */
+static bool search_block(struct table_cursor *c, helios_slice key, uint32_t n, uint32_t number)
+{
     if (!data_load(c, n, number))
         return false;
     prefetch_columns(c->data.block);
@@ -388,18 +403,32 @@ static bool data_locate(struct table_cursor *c, helios_slice key)
     return true;
 }
 
-/* The first entry >= key. */
+/* The first entry >= key, but for blocks that are passed over. */
 static bool data_seek(struct table_cursor *c, helios_slice key)
 {
-    if (!data_locate(c, key))
+    struct table_part *part;
+    uint32_t n, number;
+
+    if (!find_part(c, key, &n))
         return false;
-    return c->data.at < c->data.block->count || data_block_after(c, c->data.part_number, c->data.number);
+    if (passed_over(c, &c->table->top, n))
+        return data_block_from(c, n + 1, 0);
+    if (!find_block(c, key, n, &part, &number))
+        return false;
+    if (passed_over(c, &part->index, number))
+        return data_block_from(c, n, number + 1);
+    if (!search_block(c, key, n, number))
+        return false;
+    return c->data.at < c->data.block->count || data_block_from(c, n, number + 1);
 }
 
 /* The last entry <= key. */
 static bool data_seek_back(struct table_cursor *c, helios_slice key)
 {
-    if (!data_locate(c, key))
+    struct table_part *part;
+    uint32_t n, number;
+
+    if (!find_part(c, key, &n) || !find_block(c, key, n, &part, &number) || !search_block(c, key, n, number))
         return c->base.status == HELIOS_OK && data_last(c);
     if (c->data.at < c->data.block->count && data_key_is(c, key))
         return true;
@@ -453,6 +482,8 @@ static bool history_seek(struct table_cursor *c, helios_slice key, uint64_t tag)
             side_leave(&c->history);
             return false;
         }
+        if (passed_over(c, &history->index, number))
+            return false;
         if (!side_load(c, &c->history, history, number))
             return false;
         c->history.at = block_lower_bound(c->history.block, key, tag);
@@ -514,13 +545,16 @@ static bool promises_history(struct table_cursor *c)
 static bool show_at_point(struct table_cursor *c)
 {
     if (c->mode == MODE_PLAIN || data_seq(c) <= c->options.read_point) {
+        if (c->mode != MODE_PLAIN && data_seq(c) <= c->options.since)
+            return false;
         show_data(c);
         return true;
     }
-    if (!promises_history(c))
+    if (!promises_history(c) || c->table->properties.history_seq_max <= c->options.since)
         return false;
     show_key(c);
-    if (!history_seek(c, c->base.key, tag_at(c->options.read_point)))
+    if (!history_seek(c, c->base.key, tag_at(c->options.read_point)) ||
+        tag_seq(block_tag(c->history.block, c->history.at)) <= c->options.since)
         return false;
     show_history(c);
     return true;
@@ -733,13 +767,13 @@ void table_cursor_prev(struct table_cursor *c)
 
 /* ---- making one ---- */
 
-static enum cursor_mode mode_for(const struct table *t, helios_seq read_point)
+static enum cursor_mode mode_for(const struct table *t, const struct table_cursor_options *options)
 {
-    if (read_point == CURSOR_ALL)
+    if (options->read_point == CURSOR_ALL)
         return MODE_ALL;
-    if (read_point >= t->seq_max)
-        return MODE_PLAIN;
-    return read_point < t->seq_min ? MODE_NONE : MODE_POINT;
+    if (options->read_point < t->seq_min || options->since >= t->seq_max)
+        return MODE_NONE;
+    return options->read_point >= t->seq_max && options->since < t->seq_min ? MODE_PLAIN : MODE_POINT;
 }
 
 /* A new side begins far from any block: the first miss continues nothing. */
@@ -758,6 +792,7 @@ static void side_release(struct cursor_side *side)
 
 void table_cursor_init(struct table_cursor *c, const struct table_cursor_options *options)
 {
+    assert(options->since == 0 || options->read_point != CURSOR_ALL);
     *c = (struct table_cursor){.options = *options};
     c->base.error = &c->error;
     if (options->read_ahead > 0 && options->read_ahead < READER_MIN)
@@ -775,7 +810,7 @@ void table_cursor_attach(struct table_cursor *c, struct table *t)
         return;
     side_init(c, &c->data);
     side_init(c, &c->history);
-    c->mode = mode_for(t, c->options.read_point);
+    c->mode = mode_for(t, &c->options);
 }
 
 void table_cursor_release(struct table_cursor *c)
