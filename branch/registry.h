@@ -48,6 +48,7 @@ struct branch {
     _Atomic(struct merge *) merges; /* into it, newest first: vector.h */
     _Atomic uint32_t handles;       /* open iterators and transactions on it */
     _Atomic bool closing;           /* no new ones: set before handles is looked at */
+    bool merging;                   /* a merge into it is under way; guarded by the engine's merge_mu */
     bool sealed;                    /* takes no writes for now; guarded by the engine's reservation */
     char *name;                     /* lock */
     helios_buf metadata;

@@ -4,9 +4,7 @@
 #include "engine/read.h"
 #include "engine/sources.h"
 
-enum { BRANCH_KEY_BYTES = 5 };
-
-static helios_slice branch_key(unsigned char out[BRANCH_KEY_BYTES], helios_branch_id id)
+helios_slice branch_key(unsigned char out[BRANCH_KEY_BYTES], helios_branch_id id)
 {
     out[0] = 'B';
     put_u32_be(out + 1, id);

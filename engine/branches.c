@@ -2,6 +2,7 @@
  * branch's entry first (branch_entries.c) and then of the registry in memory, branch/registry.c. registry_mu makes
  * changes one by one; it is taken before every other lock. */
 #include "engine/branches.h"
+#include "engine/gate.h"
 #include "engine/read.h"
 #include <inttypes.h>
 
@@ -160,6 +161,8 @@ static helios_status changeable_locked(struct helios_db *db, helios_branch_id id
         status = fail(HELIOS_INVALID, "main cannot be %s", what);
     if (status == HELIOS_OK)
         status = branch_readable(db, id);
+    if (status == HELIOS_OK && branch_is_sealed(db, id))
+        status = fail(HELIOS_BUSY, "branch %u is being closed by a merge", id);
     if (status == HELIOS_OK)
         *branch = (struct branch *)branch_at(db, id);
     return status;

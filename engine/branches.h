@@ -7,6 +7,8 @@
 /* At open, after recovery and before anything is collected. */
 helios_status branches_load(struct helios_db *) CHECKED;
 
+enum { BRANCH_KEY_BYTES = 5 };
+helios_slice branch_key(unsigned char out[BRANCH_KEY_BYTES], helios_branch_id);
 /* The branch as its entry says it; borrows. And the entry as a commit; commit may be NULL. */
 struct branch_record branch_entry_of(const struct branch *);
 helios_status branch_entry_commit(struct helios_db *, const struct branch_record *, helios_seq *commit) CHECKED;
@@ -26,6 +28,9 @@ void branch_release(struct helios_db *, helios_branch_id);
 
 /* Whether a branch's fork holds what (branch, seq) reads, below the horizon. */
 bool branch_forked_at(struct helios_db *, helios_branch_id, helios_seq);
+
+/* The same, or a merge's base may be there. */
+bool branch_holds_point(struct helios_db *, helios_branch_id, helios_seq);
 
 /* What jobs may collect, branch by branch: fills in rules->branches and others. pins: the points pinned on every
  * branch, ascending, below the rules' horizon; borrowed. */

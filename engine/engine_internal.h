@@ -181,6 +181,9 @@ struct helios_db {
 
     struct mutex registry_mu; /* changes of the registry, one by one; before every other lock */
 
+    struct mutex merge_mu; /* branch.merging */
+    struct condition merge_over;
+
     /* Guarded by manifest_mu. */
     struct mutex manifest_mu;
     struct manifest *manifest;

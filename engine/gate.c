@@ -77,6 +77,16 @@ void branch_unseal(struct helios_db *db, helios_branch_id id)
     mutex_unlock(&db->commit_mu);
 }
 
+bool branch_is_sealed(struct helios_db *db, helios_branch_id id)
+{
+    bool sealed;
+
+    mutex_lock(&db->commit_mu);
+    sealed = branch_of(db, id)->sealed;
+    mutex_unlock(&db->commit_mu);
+    return sealed;
+}
+
 enum reserve_result gate_look_locked(struct helios_db *db, helios_branch_id id)
 {
     const struct branch *branch;

@@ -20,6 +20,7 @@ void gate_open(struct helios_db *, struct gate *);
  * sealed already. */
 helios_status branch_seal(struct helios_db *, helios_branch_id) CHECKED;
 void branch_unseal(struct helios_db *, helios_branch_id);
+bool branch_is_sealed(struct helios_db *, helios_branch_id);
 
 /* ---- for the reservation ---- */
 

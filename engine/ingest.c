@@ -3,6 +3,7 @@
  *
  * The tables' keys carry version 1 in the file; the manifest holds the one true version of all of them
  * (table_file.override_seq), as it is not known before the reservation. */
+#include "engine/ingest.h"
 #include "engine/txn.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -138,8 +139,8 @@ static helios_status build_ranges(helios_branch_id branch, const struct write_se
     return HELIOS_OK;
 }
 
-static helios_status write_tables(struct helios_db *db, helios_branch_id branch, const struct write_set *set,
-                                  struct compact_result *result)
+helios_status ingest_build(struct helios_db *db, struct cursor *input, const struct rangedel_set *ranges,
+                           struct ingest *ingest)
 {
     const struct garbage_rules keep_all = {.collect = false};
     uint64_t now = io_time(db->fs);
@@ -150,28 +151,42 @@ static helios_status write_tables(struct helios_db *db, helios_branch_id branch,
         .time_min = now,
         .time_max = now,
     };
+    const struct compact_job job = {.input = input,
+                                    .rangedels = ranges,
+                                    .rules = &keep_all,
+                                    .home = &db->home,
+                                    .next_number = file_number_take,
+                                    .next_number_arg = db,
+                                    .writer = &writer,
+                                    .target_bytes = db->target_bytes};
+    helios_status status;
+
+    ingest->result = (struct compact_result){0};
+    status = compact_run(&job, &ingest->result);
+    if (status != HELIOS_OK)
+        return status;
+    status = io_sync_directory(db->fs, db->sst_directory);
+    if (status != HELIOS_OK)
+        ingest_discard(db, ingest);
+    return status;
+}
+
+void ingest_discard(struct helios_db *db, struct ingest *ingest)
+{
+    compact_result_discard(&ingest->result, &db->home);
+}
+
+static helios_status build_from_set(struct helios_db *db, helios_branch_id branch, const struct write_set *set,
+                                    struct ingest *ingest)
+{
     struct rangedel_set *ranges = NULL;
     struct batch_cursor cursor = {0};
-    struct compact_job job = {.rules = &keep_all,
-                              .home = &db->home,
-                              .next_number = file_number_take,
-                              .next_number_arg = db,
-                              .writer = &writer,
-                              .target_bytes = db->target_bytes};
     helios_status status = batch_cursor_init(&cursor, branch, set);
 
     if (status == HELIOS_OK)
         status = build_ranges(branch, set, &ranges);
-    if (status == HELIOS_OK) {
-        job.input = &cursor.cursor;
-        job.rangedels = ranges;
-        status = compact_run(&job, result);
-    }
-    if (status == HELIOS_OK) {
-        status = io_sync_directory(db->fs, db->sst_directory);
-        if (status != HELIOS_OK)
-            compact_result_discard(result, &db->home);
-    }
+    if (status == HELIOS_OK)
+        status = ingest_build(db, &cursor.cursor, ranges, ingest);
     batch_cursor_release(&cursor);
     rangedel_unref(ranges);
     return status;
@@ -322,11 +337,11 @@ static helios_status give_up(struct helios_db *db, helios_branch_id branch, cons
 }
 
 /* A transaction may still lose; then nothing of it stands in the log. */
-static helios_status validate(struct helios_db *db, helios_branch_id branch, const struct write_set *set,
+static helios_status validate(struct helios_db *db, helios_branch_id branch, struct helios_txn *txn,
                               const struct reserved *reserved)
 {
     struct error_note note = {0};
-    helios_status status = set->txn ? txn_validate_reserved(set->txn, reserved) : HELIOS_OK;
+    helios_status status = txn ? txn_validate_reserved(txn, reserved) : HELIOS_OK;
 
     if (status == HELIOS_OK)
         return HELIOS_OK;
@@ -367,57 +382,73 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
     return publish(db, reserved, user_bytes);
 }
 
-helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,
-                           struct write_set *set, helios_seq *commit)
+/* The commit was made: its tables count as written, and compactions may have work. */
+static void account(struct helios_db *db, const struct ingest *ingest, const struct version_change *changes)
 {
-    struct compact_result result = {0};
-    struct version_change *changes = NULL;
+    for (size_t i = 0; i < ingest->result.count; i++)
+        atomic_fetch_add(&db->ingest_written_bytes, changes[i].file->size);
+    atomic_fetch_add_explicit(&db->user_bytes, ingest->user_bytes, memory_order_relaxed);
+    mutex_lock(&db->state_mu);
+    background_schedule_locked(db);
+    mutex_unlock(&db->state_mu);
+}
+
+helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helios_durability durability,
+                            struct ingest *ingest, struct footprint *footprint, struct helios_txn *txn,
+                            helios_seq *commit)
+{
+    struct version_change *changes = mem_array(ingest->result.count + 1, sizeof(*changes));
     struct reserved reserved;
     helios_buf body = {0};
-    bool named = false; /* the log may name the tables */
+    bool named = false, handed = false; /* the log may name the tables; the footprint has another owner */
     size_t made = 0;
-    helios_status status = write_tables(db, branch, set, &result);
+    helios_status status = changes ? HELIOS_OK : fail_no_memory((ingest->result.count + 1) * sizeof(*changes));
 
     if (status == HELIOS_OK)
-        status = encode_body(&result, set->user_bytes, &body);
+        status = encode_body(&ingest->result, ingest->user_bytes, &body);
+    if (status == HELIOS_OK)
+        status = changes_add_results(db, &ingest->result, 0, 0, changes);
     if (status == HELIOS_OK) {
-        changes = mem_array(result.count + 1, sizeof(*changes));
-        status = changes ? HELIOS_OK : fail_no_memory(result.count * sizeof(*changes));
+        made = ingest->result.count;
+        if (txn) /* writing the tables took a while: what came meanwhile is not left for the reservation */
+            status = txn_validate(txn);
     }
-    if (status == HELIOS_OK)
-        status = changes_add_results(db, &result, 0, 0, changes);
     if (status == HELIOS_OK) {
-        made = result.count;
-        if (set->txn) /* writing the tables took a while: what came meanwhile is not left for the reservation */
-            status = txn_validate(set->txn);
+        handed = true;
+        status = reserve_between(db, branch, ingest->ops, db->wal ? wal_record_size(body.size) : 0, footprint,
+                                 &reserved);
     }
+    if (!handed)
+        footprint_unref(footprint);
     if (status == HELIOS_OK)
-        status = reserve_between(db, branch, set->count, db->wal ? wal_record_size(body.size) : 0,
-                                 footprint_of(db, branch, set), &reserved);
-    if (status == HELIOS_OK)
-        status = validate(db, branch, set, &reserved);
+        status = validate(db, branch, txn, &reserved);
     named = status == HELIOS_OK;
     if (status == HELIOS_OK)
-        status = commit_tables(db, branch, &reserved, &body, set->user_bytes, &result, changes);
+        status = commit_tables(db, branch, &reserved, &body, ingest->user_bytes, &ingest->result, changes);
     if (status == HELIOS_OK)
         status = acknowledge(db, durability, &reserved);
-    for (size_t i = 0; i < made; i++) {
-        if (status == HELIOS_OK)
-            atomic_fetch_add(&db->ingest_written_bytes, changes[i].file->size);
-        table_file_unref(changes[i].file);
-    }
     if (status == HELIOS_OK) {
-        atomic_fetch_add_explicit(&db->user_bytes, set->user_bytes, memory_order_relaxed);
+        account(db, ingest, changes);
         if (commit)
             *commit = reserved.last;
-        mutex_lock(&db->state_mu);
-        background_schedule_locked(db);
-        mutex_unlock(&db->state_mu);
-    } else if (!named) {
-        compact_result_discard(&result, &db->home);
     }
-    compact_result_release(&result);
+    for (size_t i = 0; i < made; i++)
+        table_file_unref(changes[i].file);
+    if (!named)
+        ingest_discard(db, ingest);
+    compact_result_release(&ingest->result);
     mem_free(changes);
     helios_buf_free(&body);
     return status;
+}
+
+helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,
+                           struct write_set *set, helios_seq *commit)
+{
+    struct ingest ingest = {.ops = set->count, .user_bytes = set->user_bytes};
+    helios_status status = build_from_set(db, branch, set, &ingest);
+
+    if (status != HELIOS_OK)
+        return status;
+    return ingest_commit(db, branch, durability, &ingest, footprint_of(db, branch, set), set->txn, commit);
 }

@@ -2,8 +2,8 @@
  * identity and manifest, check that the files are there, replay the log, start a new segment and the
  * background. A failed open undoes what it made. */
 #include "engine/branches.h"
-#include "engine/engine_internal.h"
 #include "engine/identity.h"
+#include "engine/merge.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -117,6 +117,8 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     condition_init(&db->state_changed);
     tags_init(&db->tags);
     mutex_init(&db->registry_mu);
+    mutex_init(&db->merge_mu);
+    condition_init(&db->merge_over);
     pace_bucket_init(&db->write_pace, 0, 100000);
     pace_bucket_init(&db->background_pace, options->write_rate_limit, 100000);
     db->path = mem_text(path);
@@ -171,6 +173,8 @@ static void db_free(struct helios_db *db)
     tags_release(&db->tags);
     registry_free(db->registry);
     mutex_release(&db->registry_mu);
+    mutex_release(&db->merge_mu);
+    condition_release(&db->merge_over);
     cache_free(db->cache);
     io_unlock(db->lock);
     mutex_release(&db->queue.mu);
@@ -658,6 +662,8 @@ static helios_status open_found(struct helios_db *db)
         tell_clock(db);
     if (status == HELIOS_OK)
         status = branches_load(db);
+    if (status == HELIOS_OK)
+        status = merges_load(db);
     if (status == HELIOS_OK)
         status = tags_load(db);
     if (status != HELIOS_OK)

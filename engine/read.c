@@ -61,7 +61,7 @@ static bool is_named(void *arg, helios_seq seq)
 {
     const struct named_branch *named = arg;
 
-    return tags_hold(&named->db->tags, named->branch, seq) || branch_forked_at(named->db, named->branch, seq);
+    return tags_hold(&named->db->tags, named->branch, seq) || branch_holds_point(named->db, named->branch, seq);
 }
 
 helios_status read_point_pin(struct helios_db *db, const helios_read_options *options, helios_pin_kind kind,

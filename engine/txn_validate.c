@@ -5,6 +5,7 @@
  * was never made or is too big leaves its commit unknown, and the tree is asked (txn_tree.c).
  *
  * There is no deadlock: a reserved transaction waits for earlier tickets alone, and whoever is not reserved holds nothing. */
+#include "engine/text.h"
 #include "engine/txn.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -16,35 +17,9 @@ struct conflict_sets txn_conflict_sets(const struct helios_txn *txn)
     return (struct conflict_sets){&txn->writes, txn->ranges, txn->serializable ? &txn->reads : NULL};
 }
 
-/* A key for people: what does not print as \xNN, cut where it is long. */
-static void print_key(helios_slice key, char out[128])
-{
-    static const char digits[] = "0123456789abcdef";
-    size_t at = 0;
-
-    for (size_t i = 0; i < key.size; i++) {
-        unsigned char byte = slice_bytes(key)[i];
-
-        if (at > 120) {
-            memcpy(out + at, "...", 3);
-            at += 3;
-            break;
-        }
-        if (byte >= ' ' && byte < 0x7f && byte != '\\') {
-            out[at++] = (char)byte;
-            continue;
-        }
-        out[at++] = '\\';
-        out[at++] = 'x';
-        out[at++] = digits[byte >> 4];
-        out[at++] = digits[byte & 15];
-    }
-    out[at] = 0;
-}
-
 helios_status txn_conflict(const struct helios_txn *txn, helios_slice key, helios_seq seq)
 {
-    char text[128];
+    char text[PRINTED_KEY_BYTES];
 
     print_key(key_user(key), text);
     return fail(HELIOS_CONFLICT,

@@ -1,0 +1,81 @@
+/* merge.h - merges and reverts, and the record of merges.
+ *
+ *   merge.c          the public calls: who takes part, bases, rounds, the commit
+ *   merge_walk.c     three states side by side: what the target has to write, key by key; conflicts
+ *   merge_commit.c   that as one commit: a batch while it is small, tables when it is not
+ *   merge_entries.c  merges in the system space and in the registry
+ */
+#ifndef HELIOS_ENGINE_MERGE_H
+#define HELIOS_ENGINE_MERGE_H
+#include "branch/vector.h"
+#include "engine/branches.h"
+#include "engine/compare.h"
+
+/* ---- merge_entries.c: user key 'M' | target u32 BE | ordinal u32 BE ---- */
+
+enum { MERGE_KEY_BYTES = 9 };
+
+/* At open, behind branches_load(). */
+helios_status merges_load(struct helios_db *) CHECKED;
+helios_slice merge_key(unsigned char out[MERGE_KEY_BYTES], helios_branch_id target, uint32_t ordinal);
+
+/* ---- merge_walk.c ---- */
+
+/* What a merge or revert compares: states of `theirs` and `ours`, and the bases; all pinned and held by the caller. */
+struct merge_states {
+    struct state_point theirs, ours;
+    const struct vector_entry *bases; /* none: every key that differs is a conflict */
+    size_t base_count;
+    const struct state_point *seen; /* ours, when the conflicts were told last; NULL: never */
+};
+
+/* An operation that the target needs; borrowed until the next one. */
+struct merge_op {
+    uint8_t space;
+    enum key_kind kind; /* VALUE or TOMBSTONE */
+    helios_slice key, value;
+};
+
+struct merge_walk {
+    struct helios_db *db;
+    const struct merge_states *states;
+    const helios_merge_options *options;
+    struct compare *compare;
+    size_t space; /* index of the one being walked */
+    uint64_t merged, deleted, conflicts;
+    bool over;
+    helios_buf value, first_conflict; /* resolve()'s; the key, for people */
+    struct error_note error;
+};
+
+void merge_walk_begin(struct merge_walk *, struct helios_db *, const struct merge_states *,
+                      const helios_merge_options *);
+/* False: the end, or a failure that merge_walk_status() tells: HELIOS_CONFLICT where conflicts make the merge fail; all
+ * were told by then. */
+bool merge_walk_next(struct merge_walk *, struct merge_op *);
+helios_status merge_walk_status(const struct merge_walk *) CHECKED;
+void merge_walk_end(struct merge_walk *);
+
+/* ---- merge_commit.c ---- */
+
+/* What goes into the commit beside the target's keys: entries of the system space, ascending by key. */
+struct merge_entry {
+    helios_slice key, value;
+};
+
+struct merge_plan {
+    struct helios_db *db;
+    helios_branch_id target;
+    struct state_point ours; /* as the walk sees the target */
+    const struct merge_entry *entries;
+    size_t entry_count;
+    bool gated;   /* the target's gate is closed already: nothing can have come in between */
+    bool dry_run; /* walk to the end, commit nothing */
+};
+
+/* Walks and commits. *again: nothing was committed, as keys that the walk writes have changed in the target since `ours`.
+ * *commit 0: nothing was to be committed (no operation and no entry; dry run). */
+helios_status merge_commit(const struct merge_plan *, struct merge_walk *, bool *again,
+                           helios_seq *commit) CHECKED;
+
+#endif

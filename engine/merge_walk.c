@@ -1,0 +1,285 @@
+/* merge_walk.c - the three-way merge, key by key: what the source changed and the target did not is the target's to write; what
+ * both changed, to different ends, is a conflict. Called by merge_commit.c, which writes what comes out.
+ *
+ * With several bases (criss-cross) a side counts as changed when it differs from any of them: a conflict too many, never a
+ * silent loss. */
+#include "engine/merge.h"
+#include "engine/text.h"
+#include <inttypes.h>
+
+enum { THEIRS, OURS, FIRST_BASE };
+
+static const uint8_t merged_spaces[] = {SPACE_USER, SPACE_DATA, SPACE_INDEX, SPACE_META};
+enum { SPACES = sizeof(merged_spaces) };
+
+void merge_walk_begin(struct merge_walk *w, struct helios_db *db, const struct merge_states *states,
+                      const helios_merge_options *options)
+{
+    *w = (struct merge_walk){.db = db, .states = states, .options = options};
+}
+
+void merge_walk_end(struct merge_walk *w)
+{
+    compare_free(w->compare);
+    w->compare = NULL;
+    helios_buf_free(&w->value);
+    helios_buf_free(&w->first_conflict);
+}
+
+helios_status merge_walk_status(const struct merge_walk *w)
+{
+    return error_tell(&w->error);
+}
+
+static void give_up(struct merge_walk *w, helios_status status)
+{
+    error_keep(&w->error, status);
+    w->over = true;
+}
+
+/* ---- the states of one space ---- */
+
+/* Candidates are what the source changed since each base; without a base, what differs from the target. */
+static helios_status open_states(struct merge_walk *w)
+{
+    const struct merge_states *s = w->states;
+    size_t count = FIRST_BASE + s->base_count + (s->seen != NULL), pairs = s->base_count ? s->base_count : 1;
+    struct state_point *points = mem_array(count, sizeof(*points));
+    uint8_t(*pair)[2] = mem_array(pairs, sizeof(*pair));
+    struct compare_options options = {.space = merged_spaces[w->space],
+                                      .states = points,
+                                      .state_count = count,
+                                      .pairs = (const uint8_t(*)[2])pair,
+                                      .pair_count = pairs};
+    helios_status status = points && pair ? HELIOS_OK : fail_no_memory(count * sizeof(*points));
+
+    if (status == HELIOS_OK) {
+        points[THEIRS] = s->theirs;
+        points[OURS] = s->ours;
+        pair[0][0] = THEIRS;
+        pair[0][1] = OURS;
+        for (size_t i = 0; i < s->base_count; i++) {
+            points[FIRST_BASE + i] = (struct state_point){s->bases[i].branch, s->bases[i].seq};
+            pair[i][0] = (uint8_t)(FIRST_BASE + i);
+            pair[i][1] = THEIRS;
+        }
+        if (s->seen)
+            points[count - 1] = *s->seen;
+        status = compare_new(w->db, &options, &w->compare);
+    }
+    mem_free(points);
+    mem_free(pair);
+    return status;
+}
+
+/* ---- one key ---- */
+
+enum verdict { SAME, TAKE, CONFLICT };
+
+/* Whether a side differs from any base. */
+static helios_status changed(struct merge_walk *w, size_t side, bool *out)
+{
+    helios_status status = HELIOS_OK;
+
+    *out = w->states->base_count == 0;
+    for (size_t i = 0; i < w->states->base_count && !*out && status == HELIOS_OK; i++) {
+        bool equal = true;
+
+        status = compare_equal(w->compare, side, FIRST_BASE + i, &equal);
+        *out = !equal;
+    }
+    return status;
+}
+
+static helios_status judge(struct merge_walk *w, enum verdict *verdict)
+{
+    bool theirs = false, ours = false, equal = false;
+    helios_status status = changed(w, THEIRS, &theirs);
+
+    *verdict = SAME;
+    if (status != HELIOS_OK || !theirs)
+        return status;
+    status = compare_equal(w->compare, THEIRS, OURS, &equal);
+    if (status != HELIOS_OK || equal)
+        return status;
+    status = changed(w, OURS, &ours);
+    *verdict = ours ? CONFLICT : TAKE;
+    return status;
+}
+
+/* ---- operations ---- */
+
+static bool put(struct merge_walk *w, helios_slice value, struct merge_op *op)
+{
+    *op = (struct merge_op){merged_spaces[w->space], KIND_VALUE, compare_key(w->compare), value};
+    w->merged++;
+    return true;
+}
+
+/* False: there is nothing to delete. */
+static bool delete (struct merge_walk *w, struct merge_op *op)
+{
+    if (!compare_has(w->compare, OURS))
+        return false;
+    *op =
+        (struct merge_op){merged_spaces[w->space], KIND_TOMBSTONE, compare_key(w->compare), slice_make("", 0)};
+    w->deleted++;
+    return true;
+}
+
+static bool take_theirs(struct merge_walk *w, struct merge_op *op)
+{
+    helios_slice value;
+
+    if (!compare_has(w->compare, THEIRS))
+        return delete (w, op);
+    return compare_value(w->compare, THEIRS, &value) == HELIOS_OK && put(w, value, op);
+}
+
+/* ---- conflicts ---- */
+
+static helios_status side(struct merge_walk *w, size_t state, bool *has, helios_slice *value, helios_seq *seq)
+{
+    *has = compare_has(w->compare, state);
+    *seq = compare_seq(w->compare, state);
+    return *has ? compare_value(w->compare, state, value) : HELIOS_OK;
+}
+
+static helios_status describe(struct merge_walk *w, helios_merge_conflict *c)
+{
+    helios_status status;
+
+    *c = (helios_merge_conflict){.key = compare_key(w->compare)};
+    status = side(w, THEIRS, &c->has_theirs, &c->theirs, &c->theirs_seq);
+    if (status == HELIOS_OK)
+        status = side(w, OURS, &c->has_ours, &c->ours, &c->ours_seq);
+    if (status == HELIOS_OK && w->states->base_count)
+        status = side(w, FIRST_BASE, &c->has_base, &c->base, &c->base_seq);
+    return status == HELIOS_OK ? compare_status(w->compare) : status;
+}
+
+/* A conflict was told already if the target had the same when the walk was here before. */
+static helios_status tell(struct merge_walk *w, const helios_merge_conflict *conflict)
+{
+    bool told = false;
+    helios_status status = HELIOS_OK;
+
+    if (!w->options->on_conflict)
+        return HELIOS_OK;
+    if (w->states->seen)
+        status = compare_equal(w->compare, OURS, FIRST_BASE + w->states->base_count, &told);
+    if (status == HELIOS_OK && !told)
+        w->options->on_conflict(w->options->arg, conflict);
+    return status;
+}
+
+static bool resolve(struct merge_walk *w, const helios_merge_conflict *conflict, struct merge_op *op)
+{
+    char key[PRINTED_KEY_BYTES];
+    helios_status status;
+
+    w->value.size = 0;
+    switch (w->options->resolve(w->options->arg, conflict, &w->value)) {
+    case HELIOS_TAKE_OURS: return false;
+    case HELIOS_TAKE_THEIRS: return take_theirs(w, op);
+    case HELIOS_TAKE_DELETE: return delete (w, op);
+    case HELIOS_TAKE_VALUE:
+        status = check_value(buf_slice(&w->value));
+        if (status != HELIOS_OK)
+            give_up(w, status);
+        return status == HELIOS_OK && put(w, buf_slice(&w->value), op);
+    case HELIOS_TAKE_ABORT:
+        print_key(conflict->key, key);
+        give_up(w, fail(HELIOS_CONFLICT, "the merge was given up by its resolver at the key \"%s\"", key));
+        return false;
+    default: give_up(w, fail(HELIOS_INVALID, "resolve() gave an answer that there is not")); return false;
+    }
+}
+
+static bool settle(struct merge_walk *w, struct merge_op *op)
+{
+    helios_merge_conflict conflict;
+    helios_status status = describe(w, &conflict);
+
+    if (status == HELIOS_OK && w->conflicts++ == 0)
+        status = buf_set(&w->first_conflict, conflict.key.data, conflict.key.size);
+    if (status == HELIOS_OK)
+        status = tell(w, &conflict);
+    if (status != HELIOS_OK) {
+        give_up(w, status);
+        return false;
+    }
+    switch (w->options->strategy) {
+    case HELIOS_MERGE_THEIRS: return take_theirs(w, op);
+    case HELIOS_MERGE_RESOLVE: return resolve(w, &conflict, op);
+    default: return false; /* ours stays; or the merge fails at its end */
+    }
+}
+
+/* ---- the walk ---- */
+
+static bool fails(const struct merge_walk *w)
+{
+    return w->options->strategy == HELIOS_MERGE_FAIL && w->conflicts;
+}
+
+static helios_status fail_conflicts(const struct merge_walk *w)
+{
+    char key[PRINTED_KEY_BYTES];
+
+    print_key(buf_slice(&w->first_conflict), key);
+    return fail(HELIOS_CONFLICT,
+                "%" PRIu64 " keys were changed on both sides to different values, \"%s\" the first",
+                w->conflicts, key);
+}
+
+/* True: the key makes an operation. */
+static bool visit(struct merge_walk *w, struct merge_op *op)
+{
+    enum verdict verdict;
+    helios_status status = judge(w, &verdict);
+
+    if (status != HELIOS_OK) {
+        give_up(w, status);
+        return false;
+    }
+    switch (verdict) {
+    case TAKE: return take_theirs(w, op) && !fails(w);
+    case CONFLICT: return settle(w, op);
+    default: return false;
+    }
+}
+
+/* On to the next space that has anything; false: that was the last. */
+static bool next_space(struct merge_walk *w)
+{
+    helios_status status = w->compare ? compare_status(w->compare) : HELIOS_OK;
+
+    if (w->compare) {
+        compare_free(w->compare);
+        w->compare = NULL;
+        w->space++;
+    }
+    if (status == HELIOS_OK && w->space < SPACES)
+        status = open_states(w);
+    else if (status == HELIOS_OK && fails(w))
+        status = fail_conflicts(w);
+    if (status != HELIOS_OK)
+        give_up(w, status);
+    w->over |= w->space == SPACES;
+    return !w->over;
+}
+
+bool merge_walk_next(struct merge_walk *w, struct merge_op *op)
+{
+    while (!w->over) {
+        while (w->compare && compare_next(w->compare)) {
+            if (visit(w, op))
+                return true;
+            if (w->over)
+                return false;
+        }
+        next_space(w);
+    }
+    return false;
+}
