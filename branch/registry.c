@@ -5,6 +5,7 @@
 #include "branch/vector.h"
 #include "base/epoch.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -74,38 +75,17 @@ bool branch_record_decode(helios_slice value, struct branch_record *out)
     return reader_done(&r);
 }
 
-/* The bytes of one UTF-8 character (RFC 3629), 0 if it is none. */
-static size_t utf8_size(const unsigned char *s, size_t left)
-{
-    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-    if (size > left)
-        return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return size;
-}
-
 helios_status branch_name_check(const char *name)
 {
-    size_t size = name ? strlen(name) : 0;
+    size_t size = name ? strlen(name) : 0, bad;
 
     if (size == 0 || size > BRANCH_NAME_MAX)
         return fail(HELIOS_INVALID, "a branch name has 1 to %d bytes, this one %zu", BRANCH_NAME_MAX, size);
     if (name[0] == '-')
         return fail(HELIOS_INVALID, "a branch name does not begin with '-': %s", name);
-    for (size_t i = 0, n; i < size; i += n) {
-        const unsigned char *at = (const unsigned char *)name + i;
-
-        n = utf8_size(at, size - i);
-        if (n == 0 || at[0] < 0x20 || at[0] == 0x7f || (n == 2 && at[0] == 0xc2 && at[1] < 0xa0))
-            return fail(HELIOS_INVALID, "a branch name is UTF-8 without control characters; byte %zu is not",
-                        i);
-    }
+    bad = utf8_bad_byte(name, size);
+    if (bad < size)
+        return fail(HELIOS_INVALID, "a branch name is UTF-8 without control characters; byte %zu is not", bad);
     return HELIOS_OK;
 }
 
@@ -136,7 +116,7 @@ void registry_discard(struct branch *branch)
         merge_free(merge);
     }
     mem_free(branch->name);
-    helios_buf_free(&branch->metadata);
+    mem_free(branch->held.at);
     mem_free(branch);
 }
 
@@ -149,8 +129,6 @@ static helios_status branch_new(const struct branch_record *r, struct branch **o
         branch->name = mem_alloc(r->name.size + 1);
         status = branch->name ? HELIOS_OK : fail_no_memory(r->name.size + 1);
     }
-    if (status == HELIOS_OK && r->metadata.size)
-        status = buf_set(&branch->metadata, r->metadata.data, r->metadata.size);
     if (status != HELIOS_OK) {
         registry_discard(branch);
         return status;
@@ -352,23 +330,51 @@ static void link_up(struct branch *branch, const struct branch *parent)
     branch->up_seq = up ? point : 0;
 }
 
-void registry_add(struct registry *registry, struct branch *fresh)
+static void make_findable(struct registry *registry, struct branch *fresh)
 {
     struct by_id *table = atomic_load(&registry->by_id);
     struct branch *parent = atomic_load(&table->at[fresh->parent]);
 
     assert(fresh->id < table->capacity && parent && parent->id < fresh->id);
     link_up(fresh, parent);
-    if (is_live(fresh)) {
-        insert_name(registry, fresh);
+    if (is_live(fresh))
         parent->live_children++;
-    }
     atomic_store_explicit(&table->at[fresh->id], fresh, memory_order_release);
     if (fresh->id >= atomic_load(&registry->count))
         atomic_store_explicit(&registry->count, fresh->id + 1, memory_order_release);
 }
 
-void registry_link(struct registry *registry, const bool *written)
+void registry_add(struct registry *registry, struct branch *fresh)
+{
+    if (is_live(fresh))
+        insert_name(registry, fresh);
+    make_findable(registry, fresh);
+}
+
+/* ---- at open ---- */
+
+void registry_load(struct registry *registry, struct branch *fresh)
+{
+    if (is_live(fresh))
+        registry->by_name[registry->live++] = fresh;
+    make_findable(registry, fresh);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp((*(struct branch *const *)a)->name, (*(struct branch *const *)b)->name);
+}
+
+static bool sort_names(struct registry *registry)
+{
+    qsort(registry->by_name, registry->live, sizeof(struct branch *), compare_names);
+    for (size_t i = 1; i < registry->live; i++)
+        if (strcmp(registry->by_name[i - 1]->name, registry->by_name[i]->name) == 0)
+            return false;
+    return true;
+}
+
+bool registry_loaded(struct registry *registry, const bool *written)
 {
     struct by_id *table = atomic_load(&registry->by_id);
 
@@ -380,7 +386,10 @@ void registry_link(struct registry *registry, const bool *written)
         atomic_store(&branch->first_write, written[id]); /* parents come first; 1 is below every fork */
         link_up(branch, atomic_load(&table->at[branch->parent]));
     }
+    return sort_names(registry);
 }
+
+/* ---- changes ---- */
 
 void registry_rename(struct registry *registry, struct branch *branch, char *name)
 {

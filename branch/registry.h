@@ -33,6 +33,17 @@ helios_status branch_name_check(const char *name) CHECKED;
 
 struct merge;
 
+/* Points of a branch that are held, ascending; guarded by the holds' lock (holds.h). */
+struct held_point {
+    helios_seq seq;
+    uint32_t holders;
+};
+struct held_points {
+    struct held_point *at;
+    uint32_t count, capacity;
+};
+
+/* Metadata is on disk alone. */
 struct branch {
     helios_branch_id id, parent;
     helios_seq fork_seq, created_seq, closed_seq;
@@ -51,7 +62,9 @@ struct branch {
     bool merging;                   /* a merge into it is under way; guarded by the engine's merge_mu */
     bool sealed;                    /* takes no writes for now; guarded by the engine's reservation */
     char *name;                     /* lock */
-    helios_buf metadata;
+    struct held_points held;
+    struct branch *next_dropped; /* holds.h */
+    _Atomic bool garbage;        /* nobody will read it any more; release by holds_settle() */
 };
 
 struct registry;
@@ -69,8 +82,10 @@ helios_status registry_prepare(struct registry *, const struct branch_record *, 
 void registry_discard(struct branch *fresh);
 /* Its parent is there already; its first_write is 0. */
 void registry_add(struct registry *, struct branch *fresh);
-/* At open, when all were added: which ids hold anything. */
-void registry_link(struct registry *, const bool *written);
+/* At open: all are loaded, parents first, before anything is looked up by name; then it is told which ids hold anything.
+ * False: two live ones have the same name. */
+void registry_load(struct registry *, struct branch *fresh);
+bool registry_loaded(struct registry *, const bool *written);
 /* Takes over the name, from mem_alloc. */
 void registry_rename(struct registry *, struct branch *, char *name);
 void registry_close(struct registry *, struct branch *, helios_branch_state, helios_seq closed_seq);

@@ -62,6 +62,7 @@ static void enter_branch(struct garbage *g, helios_branch_id id)
     g->branch = garbage_branch_of(g->rules, id);
     g->branch_id = id;
     g->pin_count = seqs_find(g->branch->pins, g->branch->count, g->rules->horizon);
+    g->own_count = seqs_find(g->branch->own, g->branch->own_count, g->rules->horizon);
 }
 
 void garbage_init(struct garbage *g, const struct garbage_rules *rules, helios_slice lower, helios_slice upper)
@@ -71,17 +72,22 @@ void garbage_init(struct garbage *g, const struct garbage_rules *rules, helios_s
     g->certain_inside = rules->collect && !may_hold_older(g, lower, upper, false);
 }
 
-/* Is `older` unreadable, given that `newer` hides it from there on? */
-static inline bool is_shadowed(const struct garbage *g, helios_seq older, helios_seq newer)
+/* Does a pin lie in [older, newer)? */
+static inline bool is_pinned(const helios_seq *pins, size_t count, helios_seq older, helios_seq newer)
 {
     size_t at;
 
-    if (newer > g->rules->horizon)
+    if (count == 0)
         return false;
-    if (g->pin_count == 0)
-        return true;
-    at = seqs_find(g->branch->pins, g->pin_count, older);
-    return at == g->pin_count || g->branch->pins[at] >= newer;
+    at = seqs_find(pins, count, older);
+    return at < count && pins[at] < newer;
+}
+
+/* Is `older` unreadable, given that `newer` hides it from there on? */
+static inline bool is_shadowed(const struct garbage *g, helios_seq older, helios_seq newer)
+{
+    return newer <= g->rules->horizon && !is_pinned(g->branch->pins, g->pin_count, older, newer) &&
+           !is_pinned(g->branch->own, g->own_count, older, newer);
 }
 
 static bool is_aging(const struct garbage_aged *aged, helios_slice key)

@@ -12,13 +12,15 @@
 #include "base/key.h"
 #include "base/rangedel.h"
 
+/* Points are ascending and distinct. */
 struct garbage_branch {
     helios_branch_id branch;
-    const helios_seq *pins; /* ascending, distinct: every point of this branch that is pinned, its
-                               descendants' fork points and the snapshots included */
+    const helios_seq *pins; /* points that are pinned on all branches, as snapshots' */
     size_t count;
-    bool is_root; /* no parent: nothing can show through */
-    bool dropped; /* everything on it is garbage */
+    bool is_root;          /* no parent: nothing can show through */
+    bool dropped;          /* everything on it is garbage */
+    const helios_seq *own; /* points pinned on this one, as its descendants' forks */
+    size_t own_count;
 };
 
 /* Keys of which every version goes, shadowed or not, once it is numbered below a point. */
@@ -53,8 +55,8 @@ struct garbage {
     const struct garbage_rules *rules;
     const struct garbage_branch *branch;
     helios_branch_id branch_id;
-    bool certain_inside; /* may_hold_older said no for the whole input: not asked again */
-    size_t pin_count;    /* pins of the branch below the horizon: the others can hold nothing */
+    bool certain_inside;         /* may_hold_older said no for the whole input: not asked again */
+    size_t pin_count, own_count; /* pins below the horizon: the others can hold nothing */
     /* of the current key */
     const helios_seq *deletes;
     size_t delete_count;

@@ -34,7 +34,8 @@ const char *compact_reason_name(enum compact_reason reason)
         [COMPACT_REASON_NONE] = "none",       [COMPACT_REASON_DROP] = "drop",
         [COMPACT_REASON_L0] = "l0",           [COMPACT_REASON_INTRA_L0] = "intra-l0",
         [COMPACT_REASON_SIZE] = "size",       [COMPACT_REASON_TOMBSTONES] = "tombstones",
-        [COMPACT_REASON_EXPIRED] = "expired", [COMPACT_REASON_MANUAL] = "manual",
+        [COMPACT_REASON_EXPIRED] = "expired", [COMPACT_REASON_BRANCHES] = "branches",
+        [COMPACT_REASON_MANUAL] = "manual",
     };
 
     return names[reason];
@@ -375,18 +376,15 @@ static helios_status pick_by_score(const struct compact_tree *tree, struct compa
     }
 }
 
-/* Does the file lie on one branch? `largest` may be the exclusive end of the branch's last layer. */
-static bool is_of_one_branch(const struct table_file *file, helios_branch_id *branch)
+/* Are all branches that the file's bounds touch garbage? */
+static bool is_garbage(const struct compact_tree *tree, const struct table_file *file)
 {
-    helios_slice end = file->largest;
+    helios_branch_id id, last;
 
-    if (file->smallest.size < KEY_LAYER_BYTES || end.size < KEY_LAYER_BYTES)
-        return false;
-    *branch = key_branch(file->smallest);
-    if (key_branch(end) == *branch)
-        return true;
-    return file->largest_exclusive && key_branch(end) == *branch + 1 && end.size == KEY_LAYER_BYTES &&
-           key_space_of(end) == 0;
+    compact_branches_of(file, &id, &last);
+    while (id < last && tree->branch_is_garbage(tree->branch_is_garbage_arg, id))
+        id++;
+    return tree->branch_is_garbage(tree->branch_is_garbage_arg, id);
 }
 
 static helios_status pick_drop(const struct compact_tree *tree, struct compact_pick **pick)
@@ -404,10 +402,8 @@ static helios_status pick_drop(const struct compact_tree *tree, struct compact_p
                 .older_l0 = tree->levels[0].count,
                 .span = span_of(l->files[i]),
             };
-            helios_branch_id branch;
 
-            if (!l->files[i]->busy && is_of_one_branch(l->files[i], &branch) &&
-                tree->branch_is_garbage(tree->branch_is_garbage_arg, branch))
+            if (!l->files[i]->busy && is_garbage(tree, l->files[i]))
                 return publish(&c, pick);
         }
     }
@@ -424,6 +420,8 @@ static bool choose_for_garbage(const struct compact_tree *tree, int level, size_
         return false;
     if (compact_is_expired(tree, file) || compact_has_aged(tree, file))
         return choose_file(tree, level, index, level, COMPACT_REASON_EXPIRED, c);
+    if (compact_has_dropped(tree, file))
+        return choose_file(tree, level, index, level, COMPACT_REASON_BRANCHES, c);
     if (!compact_has_tombstones(tree, file))
         return false;
     for (int below = level + 1; below < COMPACT_LEVELS; below++) {
@@ -435,17 +433,26 @@ static bool choose_for_garbage(const struct compact_tree *tree, int level, size_
     return choose_file(tree, level, index, level, COMPACT_REASON_TOMBSTONES, c);
 }
 
+static enum compact_reason l0_garbage(const struct compact_tree *tree, const struct table_file *file)
+{
+    if (compact_is_expired(tree, file))
+        return COMPACT_REASON_EXPIRED;
+    if (compact_has_dropped(tree, file))
+        return COMPACT_REASON_BRANCHES;
+    return compact_has_tombstones(tree, file) ? COMPACT_REASON_TOMBSTONES : COMPACT_REASON_NONE;
+}
+
 static helios_status pick_garbage(const struct compact_tree *tree, struct compact_pick **pick)
 {
     const struct compact_level *l0 = &tree->levels[0];
 
     for (size_t i = l0->count; i > compact_l0_begin(tree); i--) {
-        bool expired = compact_is_expired(tree, l0->files[i - 1]);
+        enum compact_reason reason = l0_garbage(tree, l0->files[i - 1]);
         helios_status status;
 
-        if (!expired && !compact_has_tombstones(tree, l0->files[i - 1]))
+        if (reason == COMPACT_REASON_NONE)
             continue;
-        status = pick_from_l0(tree, i - 1, expired ? COMPACT_REASON_EXPIRED : COMPACT_REASON_TOMBSTONES, pick);
+        status = pick_from_l0(tree, i - 1, reason, pick);
         if (status != HELIOS_OK || *pick)
             return status;
         break; /* L0 is busy */
@@ -588,12 +595,13 @@ static bool is_asked_for(const struct compact_range *range, const struct table_f
     return file_seq_min(file) <= range->seq_limit && file_overlaps(file, &span);
 }
 
-static bool needs_rewrite(const struct compact_range *range, const struct table_file *file)
+static bool needs_rewrite(const struct compact_tree *tree, const struct compact_range *range,
+                          const struct table_file *file)
 {
     const struct table_properties *p = &file->properties;
 
     return is_asked_for(range, file) && file->number < range->number_limit &&
-           (p->tombstones || p->range_deletes || p->entries > p->keys);
+           (p->tombstones || p->range_deletes || p->entries > p->keys || compact_may_have_dropped(tree, file));
 }
 
 static int deepest_asked_for(const struct compact_tree *tree, const struct compact_range *range)
@@ -639,7 +647,7 @@ static bool range_in_level(const struct compact_tree *tree, const struct compact
     for (size_t i = 0; i < in->count; i++) {
         struct choice c;
 
-        if (in_place ? !needs_rewrite(range, in->files[i]) : !is_asked_for(range, in->files[i]))
+        if (in_place ? !needs_rewrite(tree, range, in->files[i]) : !is_asked_for(range, in->files[i]))
             continue;
         some = true;
         if (in_place ? choose_file(tree, level, i, level, COMPACT_REASON_MANUAL, &c)

@@ -34,9 +34,11 @@ struct compact_tree {
     /* Jobs that run: their inputs are busy, and nothing else may be put where their outputs will be. */
     const struct compact_pick *const *running;
     size_t running_count;
-    /* Is everything on this branch garbage? NULL: no. */
+    /* Is everything on this branch garbage? NULL: no. For how many it is: files that were written after as many
+     * hold nothing of them. */
     bool (*branch_is_garbage)(void *arg, helios_branch_id);
     void *branch_is_garbage_arg;
+    uint64_t drops;
 };
 
 enum compact_reason {
@@ -50,6 +52,7 @@ enum compact_reason {
                                half of whose keys go by their age; or,
                                when nothing else is to be done, one that sinks: all of it has left the retention,
                                so that whatever it shadows further down is garbage once it gets there */
+    COMPACT_REASON_BRANCHES, /* much of a file is of dropped branches */
     COMPACT_REASON_MANUAL,
 };
 const char *compact_reason_name(enum compact_reason);
@@ -101,6 +104,9 @@ bool compact_may_hold_older(void *pick, helios_slice from, helios_slice to, bool
 /* Keys that cut the pick's range into at most `parts` of about equal size: bounds[i] is the upper end of
  * part i and the lower of part i + 1. Returns how many bounds there are, at most parts - 1. Borrowed. */
 size_t compact_split(const struct compact_pick *, size_t parts, helios_slice *bounds);
+
+/* The first and the last branch of which the file's bounds have keys. */
+void compact_branches_of(const struct table_file *, helios_branch_id *first, helios_branch_id *last);
 
 /* Level targets in bytes; 0 for levels that should be empty. */
 struct compact_targets {

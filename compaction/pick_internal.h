@@ -41,6 +41,9 @@ bool compact_is_expired(const struct compact_tree *, const struct table_file *);
 bool compact_has_tombstones(const struct compact_tree *, const struct table_file *);
 /* Would it let go of half of the file's entries by age alone? */
 bool compact_has_aged(const struct compact_tree *, const struct table_file *);
+/* Is enough of it, by the owner's estimate, of dropped branches? And may there be anything of one in it at all? */
+bool compact_has_dropped(const struct compact_tree *, const struct table_file *);
+bool compact_may_have_dropped(const struct compact_tree *, const struct table_file *);
 /* Has it range deletes, all behind the horizon, that were not when it was written? How much they hide in the file
  * itself is not counted anywhere. */
 bool compact_may_hide(const struct compact_tree *, const struct table_file *);

@@ -231,6 +231,7 @@ enum {
     TOMBSTONES_PERCENT = 30,
     EXPIRED_PERCENT = 33,       /* while more will expire later */
     EXPIRED_PERCENT_FINAL = 10, /* all numbers of the file are behind the horizon: the last chance */
+    DROPPED_PERCENT = 10,
 };
 
 /* The part of (from, to] that the horizon has passed since the file was written, 0 to 1. A file that was
@@ -283,6 +284,37 @@ bool compact_may_hide(const struct compact_tree *tree, const struct table_file *
 {
     return file->properties.range_deletes &&
            passed(tree, file, file_seq_min(file) - 1, file_seq_max(file)) == 1;
+}
+
+/* ---- branches ---- */
+
+void compact_branches_of(const struct table_file *file, helios_branch_id *first, helios_branch_id *last)
+{
+    helios_slice end = file->largest;
+
+    *first = key_branch(file->smallest);
+    *last = key_branch(end);
+    if (file->largest_exclusive && *last > *first && end.size == KEY_LAYER_BYTES && key_space_of(end) == 0)
+        --*last; /* the range delete ends with the branch before */
+}
+
+bool compact_may_have_dropped(const struct compact_tree *tree, const struct table_file *file)
+{
+    helios_branch_id id, last;
+
+    if (!tree->branch_is_garbage || file->drops_seen >= tree->drops)
+        return false;
+    compact_branches_of(file, &id, &last);
+    while (id < last && !tree->branch_is_garbage(tree->branch_is_garbage_arg, id))
+        id++;
+    return tree->branch_is_garbage(tree->branch_is_garbage_arg, id);
+}
+
+bool compact_has_dropped(const struct compact_tree *tree, const struct table_file *file)
+{
+    uint64_t bytes = atomic_load_explicit(&file->dropped_bytes, memory_order_relaxed);
+
+    return bytes > 0 && file->drops_seen < tree->drops && bytes >= file->size / 100 * DROPPED_PERCENT;
 }
 
 /* ---- what is outside ---- */

@@ -1,5 +1,6 @@
 /* background.c - what happens without being asked: flushes and compactions start, writers are paced, the
  * horizon moves, work that waited for space or memory is tried again. */
+#include "engine/branches.h"
 #include "engine/timeline.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -51,7 +52,12 @@ void compact_tree_of(struct helios_db *db, struct version *version, struct compa
         .limit_seq = l0_limit(db),
         .running = db->running,
         .running_count = db->running_count,
+        .drops = atomic_load(&db->holds.settled),
     };
+    if (tree->drops) {
+        tree->branch_is_garbage = branch_is_garbage;
+        tree->branch_is_garbage_arg = db;
+    }
     for (size_t l = 0; l < LEVEL_COUNT; l++)
         tree->levels[l] = (struct compact_level){version->levels[l].files, version->levels[l].count};
 }

@@ -1,6 +1,7 @@
-/* branches.c - branches: made, found, renamed, dropped, by the calls of helios.h. Each change is a commit of the
+/* branches.c - branches: made, renamed, described, dropped, by the calls of helios.h. Each change is a commit of the
  * branch's entry first (branch_entries.c) and then of the registry in memory, branch/registry.c. registry_mu makes
  * changes one by one; it is taken before every other lock. */
+#include "branch/vector.h"
 #include "engine/branches.h"
 #include "engine/gate.h"
 #include "engine/read.h"
@@ -21,10 +22,22 @@ static helios_status pin_fork(struct helios_db *db, helios_branch_id parent, hel
     return status == HELIOS_OK ? read_point_pin(db, &checked, HELIOS_PIN_ITERATOR, pin, seq) : status;
 }
 
+/* The fork is held before the commit. One whose fate is not known keeps its hold: the next open may find it. */
+static helios_status commit_new(struct helios_db *db, const struct branch_record *record, struct branch *fresh)
+{
+    helios_status status = holds_add(&db->holds, record->parent, record->fork_seq);
+
+    if (status != HELIOS_OK)
+        return status;
+    status = branch_entry_commit(db, record, false, &fresh->created_seq);
+    if (status != HELIOS_OK && !atomic_load(&db->failed))
+        holds_remove(&db->holds, record->parent, record->fork_seq);
+    return status;
+}
+
 static helios_status create_locked(struct helios_db *db, struct branch_record *record, helios_branch_id *id)
 {
     struct branch *fresh = NULL;
-    helios_seq commit = 0;
     helios_status status;
 
     if (registry_by_name(db->registry, (const char *)record->name.data))
@@ -32,12 +45,11 @@ static helios_status create_locked(struct helios_db *db, struct branch_record *r
     record->id = registry_next_id(db->registry);
     status = registry_prepare(db->registry, record, &fresh);
     if (status == HELIOS_OK)
-        status = branch_entry_commit(db, record, &commit);
+        status = commit_new(db, record, fresh);
     if (status != HELIOS_OK) {
         registry_discard(fresh);
         return status;
     }
-    fresh->created_seq = commit;
     registry_add(db->registry, fresh);
     *id = fresh->id;
     return HELIOS_OK;
@@ -69,87 +81,6 @@ helios_status helios_branch_create(helios_db *db, const char *name, helios_branc
     return status;
 }
 
-/* ---- finding ---- */
-
-helios_status helios_branch_find(helios_db *db, const char *name, helios_branch_id *id)
-{
-    const struct branch *branch;
-    helios_status status = HELIOS_OK;
-
-    if (!db || !name || !id)
-        return fail(HELIOS_INVALID, "no %s was given", !db ? "database" : !name ? "name" : "place for the id");
-    mutex_lock(&db->registry_mu);
-    branch = registry_by_name(db->registry, name);
-    if (branch)
-        *id = branch->id;
-    else
-        status = fail(HELIOS_NOT_FOUND, "no branch named %s", name);
-    mutex_unlock(&db->registry_mu);
-    return status;
-}
-
-/* The infos and, behind them, the names. */
-static helios_status infos_new(struct branch *const *branches, size_t count, helios_branch_info **out)
-{
-    size_t bytes = count * sizeof(**out);
-    helios_branch_info *infos;
-    char *names;
-
-    for (size_t i = 0; i < count; i++)
-        bytes += strlen(branches[i]->name) + 1;
-    infos = mem_zalloc(bytes);
-    if (!infos)
-        return fail_no_memory(bytes);
-    names = (char *)(infos + count);
-    for (size_t i = 0; i < count; i++) {
-        const struct branch *b = branches[i];
-
-        infos[i] = (helios_branch_info){.id = b->id,
-                                        .parent = b->parent,
-                                        .name = names,
-                                        .fork_seq = b->fork_seq ? b->fork_seq : HELIOS_SEQ_NONE,
-                                        .created_seq = b->created_seq,
-                                        .created_time = b->created_time,
-                                        .state = (helios_branch_state)atomic_load(&b->state)};
-        names = stpcpy(names, b->name) + 1;
-    }
-    *out = infos;
-    return HELIOS_OK;
-}
-
-helios_status helios_branch_get(helios_db *db, helios_branch_id id, helios_branch_info **info)
-{
-    struct branch *branch;
-    helios_status status;
-
-    if (!db || !info)
-        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the branch" : "database");
-    mutex_lock(&db->registry_mu);
-    branch = (struct branch *)branch_at(db, id);
-    status = branch ? infos_new(&branch, 1, info) : fail(HELIOS_NOT_FOUND, "no branch %u", id);
-    mutex_unlock(&db->registry_mu);
-    return status;
-}
-
-helios_status helios_branch_list(helios_db *db, helios_branch_info **list, size_t *n)
-{
-    struct branch **branches = NULL;
-    size_t count = 0;
-    helios_status status;
-
-    if (!db || !list || !n)
-        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the list" : "database");
-    mutex_lock(&db->registry_mu);
-    status = registry_list(db->registry, false, &branches, &count);
-    if (status == HELIOS_OK)
-        status = infos_new(branches, count, list);
-    if (status == HELIOS_OK)
-        *n = count;
-    mem_free(branches);
-    mutex_unlock(&db->registry_mu);
-    return status;
-}
-
 /* ---- changing ---- */
 
 static helios_status changeable_locked(struct helios_db *db, helios_branch_id id, const char *what,
@@ -170,24 +101,27 @@ static helios_status changeable_locked(struct helios_db *db, helios_branch_id id
 
 static helios_status rename_locked(struct helios_db *db, struct branch *branch, const char *name)
 {
-    struct branch_record record = branch_entry_of(branch);
     struct branch *holder = registry_by_name(db->registry, name);
-    size_t size = strlen(name);
+    struct branch_record record;
+    helios_buf value = {0};
     char *copy;
     helios_status status;
 
     if (holder)
         return holder == branch ? HELIOS_OK : fail(HELIOS_EXISTS, "a branch named %s is there already", name);
-    copy = mem_alloc(size + 1);
+    copy = mem_text(name);
     if (!copy)
-        return fail_no_memory(size + 1);
-    memcpy(copy, name, size + 1);
-    record.name = slice_make(name, size);
-    status = branch_entry_commit(db, &record, NULL);
+        return fail_no_memory(strlen(name) + 1);
+    status = branch_entry_read(db, branch, &value, &record);
+    if (status == HELIOS_OK) {
+        record.name = slice_make(name, strlen(name));
+        status = branch_entry_commit(db, &record, false, NULL);
+    }
     if (status == HELIOS_OK)
         registry_rename(db->registry, branch, copy);
     else
         mem_free(copy);
+    helios_buf_free(&value);
     return status;
 }
 
@@ -203,6 +137,58 @@ helios_status helios_branch_rename(helios_db *db, helios_branch_id id, const cha
     if (status == HELIOS_OK)
         status = rename_locked(db, branch, name);
     mutex_unlock(&db->registry_mu);
+    return status;
+}
+
+static helios_status set_metadata_locked(struct helios_db *db, const struct branch *branch,
+                                         helios_slice metadata)
+{
+    struct branch_record record;
+    helios_buf value = {0};
+    helios_status status = branch_entry_read(db, branch, &value, &record);
+
+    if (status == HELIOS_OK) {
+        record.metadata = metadata;
+        status = branch_entry_commit(db, &record, false, NULL);
+    }
+    helios_buf_free(&value);
+    return status;
+}
+
+helios_status helios_branch_set_metadata(helios_db *db, helios_branch_id id, helios_slice metadata)
+{
+    struct branch *branch;
+    helios_status status;
+
+    if (!db || (!metadata.data && metadata.size))
+        return fail(HELIOS_INVALID, "no %s was given", db ? "metadata" : "database");
+    if (metadata.size > BRANCH_METADATA_MAX)
+        return fail(HELIOS_INVALID, "a branch's metadata has at most %d bytes, this %zu", BRANCH_METADATA_MAX,
+                    metadata.size);
+    mutex_lock(&db->registry_mu);
+    status = changeable_locked(db, id, "given metadata", &branch);
+    if (status == HELIOS_OK)
+        status = set_metadata_locked(db, branch, metadata);
+    mutex_unlock(&db->registry_mu);
+    return status;
+}
+
+helios_status helios_branch_metadata(helios_db *db, helios_branch_id id, helios_buf *metadata)
+{
+    struct branch_record record;
+    helios_buf value = {0};
+    helios_status status;
+
+    if (!db || !metadata)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the metadata" : "database");
+    if (id == 0)
+        return fail(HELIOS_INVALID, "main has no metadata");
+    status = branch_readable(db, id);
+    if (status == HELIOS_OK)
+        status = branch_entry_read(db, branch_at(db, id), &value, &record);
+    if (status == HELIOS_OK)
+        status = buf_set(metadata, record.metadata.data, record.metadata.size);
+    helios_buf_free(&value);
     return status;
 }
 
@@ -239,9 +225,25 @@ static helios_status close_branch(struct helios_db *db, struct branch *branch)
     return HELIOS_OK;
 }
 
+/* What is left of it is its place in the tree of branches. */
+static helios_status commit_drop(struct helios_db *db, const struct branch *branch, helios_seq *commit)
+{
+    struct branch_record record;
+    helios_buf value = {0};
+    helios_status status = branch_entry_read(db, branch, &value, &record);
+
+    if (status == HELIOS_OK) {
+        record.state = HELIOS_BRANCH_DROPPED;
+        record.closed_seq = 0;
+        record.metadata = slice_make("", 0);
+        status = branch_entry_commit(db, &record, branch_merges(branch) != NULL, commit);
+    }
+    helios_buf_free(&value);
+    return status;
+}
+
 static helios_status drop_locked(struct helios_db *db, struct branch *branch)
 {
-    struct branch_record record = branch_entry_of(branch);
     helios_seq commit = 0;
     helios_status status;
 
@@ -250,14 +252,14 @@ static helios_status drop_locked(struct helios_db *db, struct branch *branch)
     status = close_branch(db, branch);
     if (status != HELIOS_OK)
         return status;
-    record.state = HELIOS_BRANCH_DROPPED;
-    record.closed_seq = 0;
-    status = branch_entry_commit(db, &record, &commit);
-    if (status == HELIOS_OK)
-        registry_close(db->registry, branch, HELIOS_BRANCH_DROPPED, commit);
-    else
+    status = commit_drop(db, branch, &commit);
+    if (status != HELIOS_OK) {
         atomic_store(&branch->closing, false);
-    return status;
+        return status;
+    }
+    registry_close(db->registry, branch, HELIOS_BRANCH_DROPPED, commit);
+    holds_drop(&db->holds, branch);
+    return HELIOS_OK;
 }
 
 helios_status helios_branch_drop(helios_db *db, helios_branch_id id)
@@ -274,7 +276,7 @@ helios_status helios_branch_drop(helios_db *db, helios_branch_id id)
     mutex_unlock(&db->registry_mu);
     if (status == HELIOS_OK) {
         mutex_lock(&db->state_mu);
-        background_schedule_locked(db);
+        condition_broadcast(&db->state_changed); /* the janitor looks for what it took */
         mutex_unlock(&db->state_mu);
     }
     return status;

@@ -226,7 +226,7 @@ static helios_status install(struct compaction *c)
             (struct version_change){table_file_ref(pick->inputs[i]), (uint32_t)pick->output_level, false};
     for (size_t i = 0; i < c->part_count && status == HELIOS_OK; i++) {
         status = changes_add_results(db, &c->parts[i].result, (uint32_t)pick->output_level,
-                                     c->rules.rules.horizon, changes + n);
+                                     collected_by(&c->rules), changes + n);
         if (status == HELIOS_OK)
             n += c->parts[i].result.count;
     }

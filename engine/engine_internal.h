@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "base/merge.h"
 #include "base/thread.h"
-#include "branch/registry.h"
+#include "branch/holds.h"
 #include "compaction/job.h"
 #include "compaction/pace.h"
 #include "compaction/pick.h"
@@ -119,6 +119,9 @@ struct helios_db {
     struct pins *floors; /* from a point on: transactions, histories */
     struct tags tags;    /* its own locks */
     struct registry *registry;
+    struct branch_holds holds; /* its own lock */
+    _Atomic uint64_t
+        drops_gone; /* so many dropped branches have left nothing behind that is worth looking for */
     struct pool *pool;
     struct wal *wal; /* NULL when read-only */
 
@@ -152,9 +155,9 @@ struct helios_db {
     helios_seq next;         /* first number not handed out */
     uint64_t ticket;
     uint64_t last_time;
-    helios_seq ceiling;     /* handed out only below; raised durably by the background */
-    struct ring_slot *ring; /* RING_SLOTS */
-    struct gate *gates;     /* branches that take no reservations now; see gate.h */
+    helios_seq ceiling;         /* handed out only below; raised durably by the background */
+    struct ring_slot *ring;     /* RING_SLOTS */
+    struct gate *gates;         /* branches that take no reservations now; see gate.h */
     _Atomic uint32_t gate_word; /* changes when one goes; who waits sleeps on it */
 
     /* Guarded by state_mu: the tree and its jobs. */
@@ -268,8 +271,8 @@ enum reserve_result {
 /* Takes `count` numbers and record_size bytes of log (0: unlogged), if `slot` is still the active
  * memtable; never waits. Otherwise says why not; reserve_wait waits for that, outside every epoch.
  * footprint: of the commit, taken over on RESERVE_DONE; NULL: transactions will have to look in the tree. */
-enum reserve_result reserve_try(struct helios_db *, helios_branch_id, struct mem_slot *slot, size_t count, uint64_t record_size,
-                                struct footprint *, struct reserved *);
+enum reserve_result reserve_try(struct helios_db *, helios_branch_id, struct mem_slot *slot, size_t count,
+                                uint64_t record_size, struct footprint *, struct reserved *);
 /* Under commit_mu, for whoever changes the active memtable with it; who then retires out->replaced. */
 enum reserve_result reserve_locked(struct helios_db *, helios_branch_id, struct mem_slot *slot, size_t count,
                                    uint64_t record_size, uint64_t now, struct footprint *, struct reserved *);
@@ -278,7 +281,8 @@ struct footprint *footprint_of(struct helios_db *, helios_branch_id, const struc
 /* Copies the record of a reservation to its place in the log; notes the fate of what follows if that fails. */
 helios_status record_write(struct helios_db *, const struct reserved *, const struct wal_record *,
                            uint64_t body_hash, const helios_slice *pieces, size_t count) CHECKED;
-helios_status reserve_wait(struct helios_db *, helios_branch_id, enum reserve_result why, uint64_t record_size) CHECKED;
+helios_status reserve_wait(struct helios_db *, helios_branch_id, enum reserve_result why,
+                           uint64_t record_size) CHECKED;
 /* The commit is complete: advances the visible number over all complete ones and returns once this one is
  * visible. */
 helios_status publish(struct helios_db *, const struct reserved *, uint64_t user_bytes) CHECKED;
@@ -336,6 +340,7 @@ void compact_tree_of(struct helios_db *, struct version *, struct compact_tree *
 struct job_rules {
     struct garbage_rules rules;
     helios_seq *pins;
+    struct held_list held;
     struct garbage_branch *branches;
 };
 helios_status job_rules_init(struct helios_db *, struct job_rules *) CHECKED;
@@ -365,10 +370,19 @@ void tables_discard(struct helios_db *, struct compact_result *);
 /* The last edit of a clean close. */
 helios_status tree_mark_clean(struct helios_db *, wal_pos end) CHECKED;
 uint64_t file_number_take(void *db); /* any db; the type fits compact_job.next_number */
-/* Fills a change list with the results of a job at a level; files are new references. collected: the
- * horizon of the job's rules. */
+/* What a job has let go of, for its files to tell. */
+struct collected {
+    helios_seq horizon;
+    uint64_t drops; /* of branches */
+};
+struct collected collected_by(const struct job_rules *);
+/* Fills a change list with the results of a job at a level; files are new references. */
 helios_status changes_add_results(struct helios_db *, const struct compact_result *, uint32_t level,
-                                  helios_seq collected, struct version_change *out) CHECKED;
+                                  struct collected, struct version_change *out) CHECKED;
+
+/* ---- upkeep.c ---- */
+/* Adds how much of the file lies in [from, to), keys with layer, by its index: to about a block. May open the table. */
+helios_status file_share(struct table_file *, helios_slice from, helios_slice to, uint64_t *bytes) CHECKED;
 
 /* ---- recovery.c, open.c ---- */
 /* Replays the log from the manifest's floor into memtables and tables. */

@@ -52,7 +52,7 @@ static helios_status open_input(struct mem_slot *slot, helios_seq timeline_befor
 }
 
 static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
-                                  helios_seq *collected)
+                                  struct collected *collected)
 {
     struct timeline_entry first = {0}, last = {0};
     bool timed = stretch_ends(&slot->stretch, &first, &last);
@@ -85,7 +85,7 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
     mutex_unlock(&db->state_mu);
     status = job_rules_init(db, &rules);
     if (status == HELIOS_OK) {
-        *collected = rules.rules.horizon;
+        *collected = collected_by(&rules);
         rules.rules.may_hold_older = tree_may_hold;
         rules.rules.may_hold_older_arg = version;
         status = open_input(slot, timeline_before, &job.input);
@@ -99,7 +99,7 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
 }
 
 static helios_status install_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
-                                    helios_seq collected)
+                                    struct collected collected)
 {
     struct version_change *changes = mem_array(result->count + 1, sizeof(*changes));
     helios_status status;
@@ -126,7 +126,7 @@ helios_status flush_oldest(struct helios_db *db)
     struct mem_slot *slot = oldest_closed(db);
     struct compact_result result = {0};
     uint64_t began = io_monotonic(db->fs);
-    helios_seq collected = 0;
+    struct collected collected = {0};
     helios_status status;
 
     if (!slot)

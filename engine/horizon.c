@@ -105,15 +105,23 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     floor = oldest_floor(db); /* after the horizon has moved */
     pins_thaw(db->floors);
     rules->rules.horizon = horizon < floor ? horizon : floor;
+    branches_settle(db, floor);
     pins_freeze(db->pins);
     status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
     if (status == HELIOS_OK)
         status = tags_add_points(&db->tags, rules->rules.horizon, &rules->pins, &count);
+    if (status == HELIOS_OK) /* after the pins: a fork's hold begins before the pin of its making ends */
+        status = holds_list(&db->holds, rules->rules.horizon, &rules->held);
     pins_thaw(db->pins);
     if (status != HELIOS_OK)
         return status;
     set_timeline_rule(db, rules);
-    return branch_rules_init(db, rules, rules->pins, count); /* after the pins: see branches.c */
+    return branch_rules_init(rules, rules->pins, count);
+}
+
+struct collected collected_by(const struct job_rules *rules)
+{
+    return (struct collected){rules->rules.horizon, rules->held.settled};
 }
 
 void horizon_look(struct helios_db *db, helios_seq *looked)
@@ -131,6 +139,7 @@ void horizon_look(struct helios_db *db, helios_seq *looked)
 void job_rules_release(struct job_rules *rules)
 {
     branch_rules_release(rules);
+    held_list_release(&rules->held);
     mem_free(rules->pins);
     rules->pins = NULL;
 }

@@ -407,7 +407,7 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
     if (status == HELIOS_OK)
         status = encode_body(&ingest->result, ingest->user_bytes, &body);
     if (status == HELIOS_OK)
-        status = changes_add_results(db, &ingest->result, 0, 0, changes);
+        status = changes_add_results(db, &ingest->result, 0, (struct collected){0}, changes);
     if (status == HELIOS_OK) {
         made = ingest->result.count;
         if (txn) /* writing the tables took a while: what came meanwhile is not left for the reservation */

@@ -17,7 +17,7 @@ uint64_t file_number_take(void *arg)
 }
 
 helios_status changes_add_results(struct helios_db *db, const struct compact_result *result, uint32_t level,
-                                  helios_seq collected, struct version_change *out)
+                                  struct collected collected, struct version_change *out)
 {
     for (size_t i = 0; i < result->count; i++) {
         const struct table_result *table = &result->tables[i];
@@ -30,7 +30,8 @@ helios_status changes_add_results(struct helios_db *db, const struct compact_res
                 table_file_unref(out[i].file);
             return status;
         }
-        out[i].file->collected = collected;
+        out[i].file->collected = collected.horizon;
+        out[i].file->drops_seen = collected.drops;
         out[i].level = level;
         out[i].remove = false;
     }

@@ -13,10 +13,6 @@ static helios_status not_yet(const char *what)
         return not_yet(#name);                                                                                 \
     }
 
-REFUSE(helios_branch_list_at, (helios_db * db, helios_seq at, helios_branch_info **list, size_t *n))
-REFUSE(helios_branch_set_metadata, (helios_db * db, helios_branch_id branch, helios_slice metadata))
-REFUSE(helios_branch_metadata, (helios_db * db, helios_branch_id branch, helios_buf *metadata))
-REFUSE(helios_branch_usage_get, (helios_db * db, helios_branch_id branch, helios_branch_usage *usage))
 REFUSE(helios_changes_new, (helios_db * db, const helios_changes_options *options, helios_changes **changes))
 REFUSE(helios_changes_next, (helios_changes * changes, uint64_t timeout, helios_change *change))
 REFUSE(helios_changes_ack, (helios_changes * changes, helios_seq lsn))

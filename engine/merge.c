@@ -294,14 +294,18 @@ static helios_status make_record(struct merging *m)
 static helios_status make_closed_entry(struct merging *m)
 {
     struct branch_record entry;
+    helios_buf value = {0};
     helios_status status;
 
     mutex_lock(&m->db->registry_mu);
-    entry = branch_entry_of(branch_at(m->db, m->source));
-    entry.state = HELIOS_BRANCH_MERGED;
-    entry.closed_seq = 0;
-    status = branch_record_encode(&m->closed_entry, &entry);
+    status = branch_entry_read(m->db, branch_at(m->db, m->source), &value, &entry);
+    if (status == HELIOS_OK) {
+        entry.state = HELIOS_BRANCH_MERGED;
+        entry.closed_seq = 0;
+        status = branch_record_encode(&m->closed_entry, &entry);
+    }
     mutex_unlock(&m->db->registry_mu);
+    helios_buf_free(&value);
     return status;
 }
 
@@ -337,7 +341,7 @@ static helios_status only_close(struct merging *m)
 
     if (!m->options.close_source || m->options.dry_run)
         return HELIOS_OK;
-    return write_system(m->db, m->db->options.durability, KIND_VALUE, branch_key(key, m->source),
+    return write_system(m->db, branch_entry_durability(m->db), KIND_VALUE, branch_key(key, m->source),
                         buf_slice(&m->closed_entry), &ignored);
 }
 
@@ -350,6 +354,8 @@ static helios_status merge_from_bases(struct merging *m, bool *again)
 
     if (status == HELIOS_OK)
         status = make_record(m);
+    if (status == HELIOS_OK)
+        status = merge_hold(m->db, m->record);
     if (status != HELIOS_OK)
         return status;
     if (m->options.close_source)
@@ -361,6 +367,8 @@ static helios_status merge_from_bases(struct merging *m, bool *again)
         m->record->commit = m->commit;
         branch_add_merge((struct branch *)branch_at(m->db, m->target), m->record);
         m->record = NULL;
+    } else if (!atomic_load(&m->db->failed)) { /* else its fate is not known */
+        merge_let_go(m->db, m->record);
     }
     return status;
 }

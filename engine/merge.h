@@ -17,6 +17,10 @@ enum { MERGE_KEY_BYTES = 9 };
 
 /* At open, behind branches_load(). */
 helios_status merges_load(struct helios_db *) CHECKED;
+/* What a merge has raised is held for as long as its target lives: from before its commit, and let go of by holds_settle()
+ * with the target, or here if there was no commit. */
+helios_status merge_hold(struct helios_db *, const struct merge *) CHECKED;
+void merge_let_go(struct helios_db *, const struct merge *);
 helios_slice merge_key(unsigned char out[MERGE_KEY_BYTES], helios_branch_id target, uint32_t ordinal);
 
 /* ---- merge_walk.c ---- */

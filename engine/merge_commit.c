@@ -291,7 +291,7 @@ static helios_status tables_cursor(struct helios_db *db, const struct ingest *in
     helios_status status = changes && files ? HELIOS_OK : fail_no_memory(count * sizeof(*changes));
 
     if (status == HELIOS_OK)
-        status = changes_add_results(db, &ingest->result, 0, 0, changes);
+        status = changes_add_results(db, &ingest->result, 0, (struct collected){0}, changes);
     if (status == HELIOS_OK) {
         for (size_t i = 0; i < count; i++)
             files[i] = changes[i].file;

@@ -40,8 +40,12 @@ static helios_status load_one(struct helios_db *db, const helios_iter *it)
         return fail_corrupt("%s: the entry of merge %u into branch %u contradicts the others", db->path,
                             ordinal, target->id);
     }
-    branch_add_merge(target, merge);
-    return HELIOS_OK;
+    status = merge_hold(db, merge);
+    if (status == HELIOS_OK)
+        branch_add_merge(target, merge);
+    else
+        merge_free(merge);
+    return status;
 }
 
 helios_status merges_load(struct helios_db *db)
@@ -62,29 +66,22 @@ helios_status merges_load(struct helios_db *db)
 
 /* ---- points that merges may need as a base ---- */
 
-static bool reaches(struct helios_db *db, const struct vector_entry *entry, helios_branch_id branch,
-                    helios_seq seq)
+helios_status merge_hold(struct helios_db *db, const struct merge *merge)
 {
-    helios_seq point;
-    bool reaches;
+    helios_status status = HELIOS_OK;
+    size_t held = 0;
 
-    epoch_enter();
-    reaches = branch_point_on(db->registry, entry->branch, entry->seq, branch, &point) && point == seq;
-    epoch_leave();
-    return reaches;
+    while (held < merge->count && status == HELIOS_OK) {
+        status = holds_add(&db->holds, merge->raised[held].branch, merge->raised[held].seq);
+        held += status == HELIOS_OK;
+    }
+    while (status != HELIOS_OK && held-- > 0)
+        holds_remove(&db->holds, merge->raised[held].branch, merge->raised[held].seq);
+    return status;
 }
 
-bool branch_holds_point(struct helios_db *db, helios_branch_id branch, helios_seq seq)
+void merge_let_go(struct helios_db *db, const struct merge *merge)
 {
-    for (helios_branch_id id = 0; id < registry_next_id(db->registry); id++) {
-        const struct branch *target = branch_at(db, id);
-
-        if (atomic_load(&target->state) == HELIOS_BRANCH_DROPPED)
-            continue;
-        for (const struct merge *merge = branch_merges(target); merge; merge = merge->older)
-            for (size_t i = 0; i < merge->count; i++)
-                if (reaches(db, &merge->raised[i], branch, seq))
-                    return true;
-    }
-    return branch_forked_at(db, branch, seq);
+    for (size_t i = 0; i < merge->count; i++)
+        holds_remove(&db->holds, merge->raised[i].branch, merge->raised[i].seq);
 }

@@ -117,6 +117,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     condition_init(&db->state_changed);
     tags_init(&db->tags);
     mutex_init(&db->registry_mu);
+    holds_init(&db->holds, NULL);
     mutex_init(&db->merge_mu);
     condition_init(&db->merge_over);
     pace_bucket_init(&db->write_pace, 0, 100000);
@@ -140,6 +141,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
         status = pins_new(&db->floors);
     if (status == HELIOS_OK)
         status = registry_new(&db->registry);
+    db->holds.registry = db->registry;
     db->home.fs = fs;
     db->home.directory = db->sst_directory;
     db->home.cache = db->cache;
@@ -171,6 +173,7 @@ static void db_free(struct helios_db *db)
     pins_free(db->pins);
     pins_free(db->floors);
     tags_release(&db->tags);
+    holds_release(&db->holds);
     registry_free(db->registry);
     mutex_release(&db->registry_mu);
     mutex_release(&db->merge_mu);

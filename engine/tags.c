@@ -6,6 +6,7 @@
  * fate is not known leaves the tag in the registry: the next open may find it. */
 #include "engine/tags.h"
 #include "base/coding.h"
+#include "base/utf8.h"
 #include "engine/branches.h"
 #include "engine/read.h"
 #include <assert.h>
@@ -28,50 +29,13 @@ enum {
 
 /* ---- names ---- */
 
-/* The bytes of one UTF-8 character (RFC 3629), 0 if it is none. */
-static size_t utf8_size(const unsigned char *s, size_t left)
-{
-    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-    if (size > left)
-        return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return size;
-}
-
-static bool is_control(const unsigned char *s, size_t size)
-{
-    return s[0] < 0x20 || s[0] == 0x7f || (size == 2 && s[0] == 0xc2 && s[1] < 0xa0);
-}
-
-/* The first byte that no name can have; size: there is none. */
-static size_t bad_byte(const char *name, size_t size)
-{
-    size_t at = 0;
-
-    while (at < size) {
-        const unsigned char *s = (const unsigned char *)name + at;
-        size_t bytes = utf8_size(s, size - at);
-
-        if (bytes == 0 || is_control(s, bytes))
-            break;
-        at += bytes;
-    }
-    return at;
-}
-
 static helios_status check_name(const char *name)
 {
     size_t size = strlen(name), at;
 
     if (size == 0 || size > TAG_NAME_MAX)
         return fail(HELIOS_INVALID, "a tag's name has 1 to %d bytes, this one %zu", TAG_NAME_MAX, size);
-    at = bad_byte(name, size);
+    at = utf8_bad_byte(name, size);
     if (at < size)
         return fail(HELIOS_INVALID, "a tag's name is UTF-8 without control characters; byte %zu is not", at);
     return HELIOS_OK;
@@ -255,7 +219,7 @@ static helios_status decode(struct helios_db *db, helios_slice key, helios_slice
     if (in[TAG_VERSION] != TAG_VERSION_NOW)
         return fail(HELIOS_UNSUPPORTED, "%s: a tag's entry of version %u; this library knows version %u",
                     db->path, in[TAG_VERSION], TAG_VERSION_NOW);
-    if (size == 0 || size > TAG_NAME_MAX || bad_byte(name, size) < size)
+    if (size == 0 || size > TAG_NAME_MAX || utf8_bad_byte(name, size) < size)
         return fail_corrupt("%s: a tag whose name of %zu bytes is none", db->path, size);
     tag = tag_new(name, size);
     if (!tag)

@@ -211,7 +211,7 @@ helios_status helios_compact(helios_db *db, helios_slice from, helios_slice to)
 
 /* ---- sizes ---- */
 
-static helios_status file_share(struct table_file *file, helios_slice from, helios_slice to, uint64_t *bytes)
+helios_status file_share(struct table_file *file, helios_slice from, helios_slice to, uint64_t *bytes)
 {
     struct table *table;
     uint64_t begin = 0, end = file->size;

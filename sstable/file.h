@@ -29,6 +29,9 @@ struct table_file {
     bool largest_exclusive;         /* largest is the end of a range delete */
     helios_seq collected;           /* the horizon of the job that wrote it: what was garbage then is gone
                                           or pinned. Set by the owner before it is shared; 0: unknown */
+    uint64_t drops_seen; /* likewise: so many branches had been dropped, and nothing of them is in it */
+    /* The owner's estimate of what lies on dropped branches, and after how many drops it was made. */
+    _Atomic uint64_t dropped_bytes, dropped_as_of;
     struct table_properties properties;
 };
 
