@@ -70,7 +70,8 @@ helios_status branch_hold(struct helios_db *db, helios_branch_id id)
     if (!branch)
         return fail(HELIOS_NOT_FOUND, "no branch %u", id);
     atomic_fetch_add(&branch->handles, 1);
-    if (!atomic_load(&branch->closing)) /* after the count: one of the two sees the other */
+    if (!atomic_load(&branch->closing) && /* after the count: one of the two sees the other */
+        atomic_load(&branch->state) != HELIOS_BRANCH_DROPPED)
         return HELIOS_OK;
     atomic_fetch_sub(&branch->handles, 1);
     return atomic_load(&branch->state) == HELIOS_BRANCH_DROPPED
