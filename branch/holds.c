@@ -162,8 +162,9 @@ static void remove_all_locked(struct branch_holds *holds, const struct branch *b
     remove_locked(holds, (struct branch *)registry_at(holds->registry, branch->parent), branch->fork_seq);
     for (const struct merge *merge = branch_merges(branch); merge; merge = merge->older)
         for (size_t i = 0; i < merge->count; i++)
-            remove_locked(holds, (struct branch *)registry_at(holds->registry, merge->raised[i].branch),
-                          merge->raised[i].seq);
+            if (!merge->raised[i].let_go)
+                remove_locked(holds, (struct branch *)registry_at(holds->registry, merge->raised[i].at.branch),
+                              merge->raised[i].at.seq);
 }
 
 void holds_settle(struct branch_holds *holds, helios_seq through)
@@ -183,6 +184,80 @@ void holds_settle(struct branch_holds *holds, helios_seq through)
         atomic_store_explicit(&branch->garbage, true, memory_order_release);
         atomic_fetch_add(&holds->settled, 1);
     }
+    leave(holds);
+}
+
+/* ---- merges that later ones have replaced ---- */
+
+struct replaced {
+    const struct branch *target;
+    struct merge *merge;
+    size_t index;
+    helios_seq by;
+};
+
+void holds_replaced(struct branch_holds *holds, const struct branch *target, struct merge *merge, size_t index,
+                    helios_seq by)
+{
+    mutex_lock(&holds->mu);
+    if (holds->replaced_count == holds->replaced_capacity) {
+        size_t capacity = holds->replaced_capacity ? holds->replaced_capacity * 2 : 16;
+        struct replaced *replaced = mem_realloc(holds->replaced, capacity * sizeof(*replaced));
+
+        if (replaced) {
+            holds->replaced = replaced;
+            holds->replaced_capacity = capacity;
+        }
+    }
+    if (holds->replaced_count < holds->replaced_capacity)
+        holds->replaced[holds->replaced_count++] = (struct replaced){target, merge, index, by};
+    mutex_unlock(&holds->mu);
+}
+
+/* The first of an ascending array at or above seq. */
+static size_t find_seq(const helios_seq *seqs, size_t count, helios_seq seq)
+{
+    size_t from = 0, to = count;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+
+        if (seqs[middle] < seq)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+static bool needed(const struct replaced *r, helios_seq through, const helios_seq *pins, size_t count)
+{
+    helios_seq from = r->merge->commit;
+    size_t pin = find_seq(pins, count, from), held = points_find(&r->target->held, from);
+
+    return r->by > through || (pin < count && pins[pin] < r->by) ||
+           (held < r->target->held.count && r->target->held.at[held].seq < r->by);
+}
+
+void holds_settle_replaced(struct branch_holds *holds, helios_seq through, const helios_seq *pins, size_t count)
+{
+    size_t kept = 0;
+
+    enter(holds);
+    for (size_t i = 0; i < holds->replaced_count; i++) {
+        struct replaced *r = &holds->replaced[i];
+        struct raised *raised = &r->merge->raised[r->index];
+
+        if (atomic_load(&r->target->garbage))
+            continue; /* with all that it held */
+        if (needed(r, through, pins, count)) {
+            holds->replaced[kept++] = *r;
+            continue;
+        }
+        raised->let_go = true;
+        remove_locked(holds, (struct branch *)registry_at(holds->registry, raised->at.branch), raised->at.seq);
+    }
+    holds->replaced_count = kept;
     leave(holds);
 }
 
@@ -248,4 +323,5 @@ void holds_init(struct branch_holds *holds, const struct registry *registry)
 void holds_release(struct branch_holds *holds)
 {
     mutex_release(&holds->mu);
+    mem_free(holds->replaced);
 }

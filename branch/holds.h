@@ -12,8 +12,10 @@
 struct branch_holds {
     const struct registry *registry;
     struct mutex mu;
-    struct branch *dropped;          /* whose drop is not settled yet */
-    size_t points;                   /* of all branches, distinct */
+    struct branch *dropped;    /* whose drop is not settled yet */
+    size_t points;             /* of all branches, distinct */
+    struct replaced *replaced; /* entries of merges that later ones have raised */
+    size_t replaced_count, replaced_capacity;
     _Atomic uint64_t drops, settled; /* branches dropped so far; those of them that are garbage */
 };
 void holds_init(struct branch_holds *, const struct registry *);
@@ -30,6 +32,13 @@ bool holds_have(struct branch_holds *, helios_branch_id, helios_seq);
  * a branch back without its content. */
 void holds_drop(struct branch_holds *, struct branch *);
 void holds_settle(struct branch_holds *, helios_seq through);
+
+/* An entry of a merge into the target was raised by a later one, numbered `by`: it is for states of the target in
+ * [merge->commit, by) alone, and let go of by the garbage rule as a version would be: when `by` is at or below through and
+ * neither a pin nor a hold of the target lies in between. Without memory it stays until the next open. */
+void holds_replaced(struct branch_holds *, const struct branch *target, struct merge *, size_t index,
+                    helios_seq by);
+void holds_settle_replaced(struct branch_holds *, helios_seq through, const helios_seq *pins, size_t count);
 
 /* What is held below a point, and the garbage; ascending by branch, others have neither. */
 struct held_branch {

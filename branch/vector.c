@@ -143,7 +143,7 @@ helios_status merge_encode(helios_buf *out, const struct merge *merge)
     if (status == HELIOS_OK)
         status = append_number(out, merge->count);
     for (size_t i = 0; i < merge->count && status == HELIOS_OK; i++)
-        status = append_entry(out, &merge->raised[i]);
+        status = append_entry(out, &merge->raised[i].at);
     return status;
 }
 
@@ -176,7 +176,7 @@ helios_status merge_decode(helios_slice value, struct merge **out)
     merge->has_base = head[1] & RECORD_HAS_BASE;
     merge->closed_source = head[1] & RECORD_CLOSED;
     for (size_t i = 0; i < count; i++)
-        merge->raised[i] = read_entry(&r);
+        merge->raised[i].at = read_entry(&r);
     if (!reader_done(&r)) {
         merge_free(merge);
         return fail(HELIOS_CORRUPT, "a merge's entry cannot be read");
@@ -202,7 +202,7 @@ static helios_status raise_by_merges(const struct branch *branch, helios_seq seq
 
     for (const struct merge *m = branch_merges(branch); m; m = m->older)
         for (size_t i = 0; i < m->count && m->commit <= seq && status == HELIOS_OK; i++)
-            status = vector_raise(vector, m->raised[i].branch, m->raised[i].seq);
+            status = vector_raise(vector, m->raised[i].at.branch, m->raised[i].at.seq);
     return status;
 }
 

@@ -19,7 +19,7 @@ void vector_release(struct vector *);
 helios_status vector_raise(struct vector *, helios_branch_id, helios_seq) CHECKED;
 bool vector_find(const struct vector *, helios_branch_id, helios_seq *); /* false: not contained at all */
 
-/* One merge into a branch; immutable once it is in the registry, which then owns it. */
+/* One merge into a branch; immutable, but for let_go, once it is in the registry, which then owns it. */
 struct merge {
     struct merge *older; /* into the same branch */
     uint32_t ordinal;    /* the first is 0 */
@@ -28,8 +28,11 @@ struct merge {
     struct vector_entry source, base; /* the first base, if there were several */
     bool has_base, closed_source;
     size_t count;
-    struct vector_entry
-        raised[]; /* what the target's vector did not contain before, the source's point among it */
+    struct raised {
+        struct vector_entry
+            at;      /* what the target's vector did not contain before, the source's point among it */
+        bool let_go; /* its hold is gone, as a later merge has raised it further; guarded by the holds' lock */
+    } raised[];
 };
 struct merge *merge_alloc(size_t raised); /* zeroed; NULL: no memory */
 void merge_free(struct merge *);

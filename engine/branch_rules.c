@@ -25,11 +25,16 @@ static helios_seq durable_through(struct helios_db *db)
     return durable > db->fate.recovered ? durable : db->fate.recovered;
 }
 
-void branches_settle(struct helios_db *db, helios_seq floor)
+helios_seq branches_durable(struct helios_db *db, helios_seq point)
 {
     helios_seq durable = durable_through(db);
 
-    holds_settle(&db->holds, durable < floor ? durable : floor);
+    return durable < point ? durable : point;
+}
+
+void branches_settle(struct helios_db *db, helios_seq floor)
+{
+    holds_settle(&db->holds, branches_durable(db, floor));
 }
 
 helios_status branch_rules_init(struct job_rules *rules, const helios_seq *pins, size_t count)

@@ -47,6 +47,8 @@ helios_status branch_rules_init(struct job_rules *, const helios_seq *pins, size
 void branch_rules_release(struct job_rules *);
 /* Dropped, and the drop is settled: nobody reads it any more. */
 bool branch_is_garbage(void *db, helios_branch_id);
+/* The point, or as far as the log is durable: what is let go of must not come back by a crash. */
+helios_seq branches_durable(struct helios_db *, helios_seq point);
 /* Settles the drops that are durable and not above the floor. */
 void branches_settle(struct helios_db *, helios_seq floor);
 

@@ -110,6 +110,8 @@ helios_status job_rules_init(struct helios_db *db, struct job_rules *rules)
     status = pins_collect(db->pins, rules->rules.horizon, &rules->pins, &count);
     if (status == HELIOS_OK)
         status = tags_add_points(&db->tags, rules->rules.horizon, &rules->pins, &count);
+    if (status == HELIOS_OK)
+        holds_settle_replaced(&db->holds, branches_durable(db, rules->rules.horizon), rules->pins, count);
     if (status == HELIOS_OK) /* after the pins: a fork's hold begins before the pin of its making ends */
         status = holds_list(&db->holds, rules->rules.horizon, &rules->held);
     pins_thaw(db->pins);

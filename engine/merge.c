@@ -286,7 +286,7 @@ static helios_status make_record(struct merging *m)
         record->base = bases->at[0];
     record->closed_source = m->options.close_source;
     for (size_t i = 0; i < m->missing.count; i++)
-        record->raised[i] = m->missing.at[i];
+        record->raised[i].at = m->missing.at[i];
     return merge_encode(&m->record_entry, record);
 }
 
@@ -366,6 +366,8 @@ static helios_status merge_from_bases(struct merging *m, bool *again)
     if (status == HELIOS_OK && !*again && m->commit) {
         m->record->commit = m->commit;
         branch_add_merge((struct branch *)branch_at(m->db, m->target), m->record);
+        for (size_t i = 0; i < m->record->count; i++)
+            merge_replaces(m->db, branch_at(m->db, m->target), m->record->raised[i].at.branch);
         m->record = NULL;
     } else if (!atomic_load(&m->db->failed)) { /* else its fate is not known */
         merge_let_go(m->db, m->record);

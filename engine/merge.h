@@ -21,6 +21,10 @@ helios_status merges_load(struct helios_db *) CHECKED;
  * with the target, or here if there was no commit. */
 helios_status merge_hold(struct helios_db *, const struct merge *) CHECKED;
 void merge_let_go(struct helios_db *, const struct merge *);
+/* And behind tags_load(): an earlier open may have let go of what replaced merges held. */
+helios_status merges_settle(struct helios_db *) CHECKED;
+/* The newest merge into the target has raised a branch's entry, perhaps of an earlier one. */
+void merge_replaces(struct helios_db *, const struct branch *target, helios_branch_id raised);
 helios_slice merge_key(unsigned char out[MERGE_KEY_BYTES], helios_branch_id target, uint32_t ordinal);
 
 /* ---- merge_walk.c ---- */

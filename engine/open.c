@@ -669,6 +669,8 @@ static helios_status open_found(struct helios_db *db)
         status = merges_load(db);
     if (status == HELIOS_OK)
         status = tags_load(db);
+    if (status == HELIOS_OK)
+        status = merges_settle(db);
     if (status != HELIOS_OK)
         return status;
     fate_begin(db);

@@ -78,7 +78,7 @@ static void merge(uint32_t source, uint32_t target)
     record = merge_alloc(missing.count);
     assert(record);
     for (size_t i = 0; i < missing.count; i++)
-        record->raised[i] = missing.at[i];
+        record->raised[i].at = missing.at[i];
     record->source = (struct vector_entry){source, at};
     advance(target);
     record->commit = now;
