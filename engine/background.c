@@ -175,8 +175,9 @@ static uint64_t time_at_rest(struct helios_db *db, struct rest *rest)
 }
 
 /* Is the active memtable to be flushed because nothing is written? All of it is behind the horizon then, and what it
- * and the tables below it shadow can go; a small one is not worth a table each time that there is a pause. */
-static bool rests_too_long_locked(struct helios_db *db, uint64_t rest)
+ * and the tables below it shadow can go; or some of it is dropped: of a branch that nobody reads. A small one is not
+ * worth a table each time that there is a pause. */
+static bool rests_too_long_locked(struct helios_db *db, uint64_t rest, bool dropped)
 {
     const struct view *view = atomic_load(&db->view);
     uint64_t retention = db->options.history_retention, least = retention > IDLE_LEAST ? retention : IDLE_LEAST;
@@ -184,18 +185,20 @@ static bool rests_too_long_locked(struct helios_db *db, uint64_t rest)
 
     if ((retention == 0 || small) && least < IDLE_LONG)
         least = IDLE_LONG;
+    if (dropped)
+        least = small ? IDLE_LONG : IDLE_LEAST;
     return rest >= least && !mem_slot_empty(view->active) && view->closed_count == 0 &&
-           horizon_of_jobs_locked(db) == atomic_load(&db->latest) && db->failure.status == HELIOS_OK &&
-           db->space_failure.status == HELIOS_OK;
+           (dropped || horizon_of_jobs_locked(db) == atomic_load(&db->latest)) &&
+           db->failure.status == HELIOS_OK && db->space_failure.status == HELIOS_OK;
 }
 
-static void flush_at_rest(struct helios_db *db, struct rest *rest)
+static void flush_at_rest(struct helios_db *db, struct rest *rest, bool dropped)
 {
     uint64_t time = time_at_rest(db, rest);
     struct mem_slot *slot = NULL;
 
     mutex_lock(&db->state_mu);
-    if (!db->recovering && rests_too_long_locked(db, time))
+    if (!db->recovering && rests_too_long_locked(db, time, dropped))
         slot = mem_slot_ref(db->active);
     mutex_unlock(&db->state_mu);
     if (!slot)
@@ -209,6 +212,7 @@ static void *janitor_run(void *arg)
 {
     struct helios_db *db = arg;
     struct rest rest = {0};
+    struct dropped_space dropped;
     helios_seq looked = 0;
 
     mutex_lock(&db->state_mu);
@@ -224,7 +228,8 @@ static void *janitor_run(void *arg)
         mutex_unlock(&db->state_mu);
         if (moves)
             horizon_look(db, &looked);
-        flush_at_rest(db, &rest);
+        branch_space_look(db, &dropped);
+        flush_at_rest(db, &rest, dropped.in_memory);
         epoch_collect();
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);

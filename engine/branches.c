@@ -206,11 +206,12 @@ static helios_status fail_has_children(struct helios_db *db, const struct branch
     return HELIOS_OK;
 }
 
-/* Nobody uses it and, once it is closing, nobody begins to. */
+/* Nobody uses it and, once it is closing, nobody begins to; its writers are refused until branch_unseal(). */
 static helios_status close_branch(struct helios_db *db, struct branch *branch)
 {
     uint32_t handles;
     char tag[TAG_NAME_MAX + 1];
+    helios_status status;
 
     atomic_store(&branch->closing, true);
     handles = atomic_load(&branch->handles);
@@ -222,7 +223,10 @@ static helios_status close_branch(struct helios_db *db, struct branch *branch)
         atomic_store(&branch->closing, false);
         return fail(HELIOS_BUSY, "branch %s is held by the tag %s", branch->name, tag);
     }
-    return HELIOS_OK;
+    status = branch_seal(db, branch->id);
+    if (status != HELIOS_OK)
+        atomic_store(&branch->closing, false);
+    return status;
 }
 
 /* What is left of it is its place in the tree of branches. */
@@ -253,13 +257,14 @@ static helios_status drop_locked(struct helios_db *db, struct branch *branch)
     if (status != HELIOS_OK)
         return status;
     status = commit_drop(db, branch, &commit);
-    if (status != HELIOS_OK) {
+    if (status == HELIOS_OK) {
+        registry_close(db->registry, branch, HELIOS_BRANCH_DROPPED, commit);
+        holds_drop(&db->holds, branch);
+    } else {
         atomic_store(&branch->closing, false);
-        return status;
     }
-    registry_close(db->registry, branch, HELIOS_BRANCH_DROPPED, commit);
-    holds_drop(&db->holds, branch);
-    return HELIOS_OK;
+    branch_unseal(db, branch->id);
+    return status;
 }
 
 helios_status helios_branch_drop(helios_db *db, helios_branch_id id)

@@ -337,6 +337,11 @@ helios_status read_at(struct helios_db *db, const struct read_point *point, bool
     view = view_now(db);
     if (key_branch(key) != 0)
         l.branch = registry_at(db->registry, key_branch(key));
+    /* After the view was loaded: what it lacks of a branch went after the drop. */
+    if (l.branch && atomic_load(&l.branch->state) == HELIOS_BRANCH_DROPPED) {
+        epoch_leave();
+        return branch_readable(db, key_branch(key));
+    }
     if (!settle_point(db, point, &l.point)) {
         epoch_leave();
         return fail_history_gone(db, point->seq);

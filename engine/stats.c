@@ -1,5 +1,5 @@
 /* stats.c - numbers about a running database, by name and as JSON. */
-#include "engine/engine_internal.h"
+#include "engine/branches.h"
 #include <inttypes.h>
 
 struct numbers {
@@ -137,6 +137,32 @@ static uint64_t debt_bytes(const struct numbers *n)
     return bytes;
 }
 
+static uint64_t live_branches(const struct numbers *n)
+{
+    uint64_t count;
+
+    mutex_lock(&n->db->registry_mu);
+    count = registry_live(n->db->registry);
+    mutex_unlock(&n->db->registry_mu);
+    return count;
+}
+
+static uint64_t dropped_branches(const struct numbers *n)
+{
+    struct dropped_space space;
+
+    branch_space_look(n->db, &space);
+    return space.branches;
+}
+
+static uint64_t dropped_bytes(const struct numbers *n)
+{
+    struct dropped_space space;
+
+    branch_space_look(n->db, &space);
+    return space.bytes;
+}
+
 static const struct {
     const char *name;
     uint64_t (*get)(const struct numbers *);
@@ -169,6 +195,9 @@ static const struct {
     {"iterators", iterators},
     {"transactions", transactions},
     {"pins", pins},
+    {"branches", live_branches},
+    {"branches.dropped", dropped_branches},
+    {"branches.dropped.bytes", dropped_bytes},
     {"latest", latest},
     {"horizon", horizon},
     {"feed.bytes", no_feed},

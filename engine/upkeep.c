@@ -189,6 +189,7 @@ helios_status helios_compact_range(helios_db *db, const helios_compact_options *
         status = helios_approximate_size(db, 0, options.from, options.to, &m.total);
     if (status == HELIOS_OK) {
         horizon_move(db);
+        branches_settle(db, pins_oldest(db->floors)); /* the flush has synced the drops */
         mutex_lock(&db->state_mu);
         m.range = (struct compact_range){lower.key, upper.key, atomic_load(&db->visible), db->next_file};
         m.before = atomic_load(&db->progress.bytes_read);
