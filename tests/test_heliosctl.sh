@@ -524,6 +524,193 @@ expect 1 diff forks nobody..main
 expect 2 merge forks fix --ours --theirs
 expect 2 log forks --graph --from 1
 
+# ---- metadata, info, lists of then ----
+expect 0 branch metadata forks fix
+says out ''
+expect 0 branch metadata forks fix --set 'owner: \x00me'
+expect 0 branch metadata forks fix
+says out 'owner: \x00me'
+printf 'from a file' >meta
+expect 0 branch metadata forks fix --file meta
+expect 0 branch metadata forks fix --raw
+cmp -s out meta || fail "metadata from a file"
+expect 2 branch metadata forks main --set x
+expect 2 branch metadata forks fix --set x --file meta
+expect 0 branch info forks deep
+has out 'forked from    fix at '
+has out 'forked from    main at 2, 20'
+has out '(estimates; '
+expect 0 branch info forks fix
+has out 'metadata       from a file'
+has out '1 live'
+expect 0 branch info forks deep --json
+json_lines branch info
+python3 - <<'END' || { fail "branch info --json"; cat out; }
+import json
+info = json.load(open("out"))
+assert info["name"] == "deep" and info["parent"] == "fix" and info["estimate"]["entries"] >= 4
+assert [(a["branch"], a["at"]) for a in info["ancestors"]] == [("fix", info["fork"]), ("main", 2)]
+END
+expect 0 branch info forks main
+expect 0 branch list forks --at 2 --json
+python3 -c 'import json; assert [json.loads(l)["name"] for l in open("out")] == ["main"]' || { fail "branch list --at"; cat out; }
+expect 0 branch list forks --at 4
+has out old # as it was called then
+expect 2 branch list forks --at 4 --all
+
+# ---- diff ----
+expect 0 create both
+printf 'id,n\n1,one\n2,two\n3,three\n4,four\n' >rows.csv
+expect 0 load both rows.csv --key id --prefix row:
+expect 0 branch create both side
+expect 0 diff both main..side
+lines out 0
+expect 0 put both row:1 ONE --branch side
+expect 0 delete both row:2 --branch side
+expect 0 put both row:5 'f\x00ve' --branch side
+expect 9 diff both main..side
+says out "$(printf '~ row:1\t{"id":"1","n":"one"} -> ONE')"
+says out "$(printf -- '- row:2\t{"id":"2","n":"two"}')"
+says out "$(printf '+ row:5\tf\\x00ve')"
+lines out 3
+expect 9 diff both side..main
+says out "$(printf '+ row:2\t{"id":"2","n":"two"}')"
+expect 9 diff both ..side --keys
+says out '- row:2'
+expect 9 diff both main..side --stat
+says out '1 added, 1 removed, 1 changed'
+expect 9 diff both main..side --stat --json
+says out '{"added":1,"removed":1,"changed":1}'
+expect 0 diff both main..side --stat --prefix row:3
+says out '0 added, 0 removed, 0 changed'
+expect 9 diff both main..side --from row:2 --to row:5
+lines out 1
+expect 9 diff both main..side --limit 1
+lines out 1
+expect 9 diff both main..side --json
+json_lines diff
+python3 - <<'END' || { fail "diff --json"; cat out; }
+import json
+changed, removed, added = (json.loads(line) for line in open("out"))
+assert changed["change"] == "changed" and changed["key"] == "row:1" and changed["to"] == "ONE" and changed["to_seq"] > changed["from_seq"]
+assert removed["change"] == "removed" and "to" not in removed and removed["from"].startswith("{")
+assert added["change"] == "added" and "from_seq" not in added and added["to"] == "f\0ve"
+END
+expect 9 diff both main..side --json --keys
+grep -q '"to"' out && fail "diff --keys gives values"
+expect 0 diff both main@start..side@start
+expect 9 diff both @start..@now --stat
+expect 9 diff both start..main --stat # points of main
+says out '4 added, 0 removed, 0 changed'
+expect 9 diff both side@4..side --stat
+says out '1 added, 1 removed, 1 changed'
+expect 0 tag create both forked --branch side --at 4
+expect 9 diff both 'tag:forked..#1' --keys
+lines out 3
+long=$(head -c 500 /dev/zero | tr '\0' v)
+expect 0 put both long "$long-end"
+expect 0 branch create both other
+expect 0 put both long "$long-END" --branch other
+expect 9 diff both main..other
+grep -q 'long.*\.\.\.vv*-end -> \.\.\.vv*-END$' out || { fail "diff shows where long values part"; cat out; }
+expect 9 diff both main..other --full
+[ "$(wc -c <out)" -gt 1000 ] || fail "diff --full shortens"
+expect 9 diff both --hex main..other
+has out '~ 6c6f6e67'
+expect 0 branch create both a..b
+expect 0 diff both a..b..main # names win
+expect 0 branch drop both a..b
+expect 1 diff both main..tag:none
+
+# ---- merge, revert, graph ----
+expect 0 put both row:1 uno
+expect 0 put both row:4 quattro
+expect 8 merge both side
+has out 'ours: main, theirs: side'
+has out 'conflict row:1'
+grep -q '^  base   *[0-9]*  20.*  {"id":"1","n":"one"}$' out || { fail "conflict: base"; cat out; }
+grep -q '^  ours   *[0-9]*  20.*  uno$' out || { fail "conflict: ours"; cat out; }
+grep -q '^  theirs   *[0-9]*  20.*  ONE$' out || { fail "conflict: theirs"; cat out; }
+has err '1 conflict: nothing was merged'
+has err 'next: --ours keeps'
+expect 0 get both row:1
+says out uno
+expect 8 merge both side --json
+json_lines merge
+python3 - <<'END' || { fail "merge --json"; cat out; }
+import json
+conflict, result = (json.loads(line) for line in open("out"))
+assert conflict["conflict"] == "row:1" and conflict["ours"]["value"] == "uno" and conflict["theirs"]["seq"] > conflict["base"]["seq"]
+assert result["commit"] is None and result["conflicts"] == 1 and result["base_branch"] == "main"
+END
+expect 8 merge both side --dry-run
+expect 0 merge both side --dry-run --theirs
+has out 'merging side into main would mean: 2 keys set, 1 deleted, 1 conflict (theirs taken)'
+expect 0 get both row:1
+says out uno
+expect 0 merge both side --theirs
+has out 'merged side into main by commit'
+has out '2 keys set, 1 deleted, 1 conflict (theirs taken)'
+expect 0 scan both --prefix row:
+says out "$(printf 'row:1\tONE')"
+says out "$(printf 'row:4\tquattro')"
+lines out 4
+expect 0 merge both side
+says out 'nothing to do: main contains side already'
+expect 0 merge both main --into side
+expect 0 diff both main..side
+expect 2 merge both side --into side
+expect 0 delete both row:3
+expect 0 log both --limit 1 --json
+last=$(grep -o '"seq":[0-9]*' out | cut -d: -f2)
+expect 0 put both later x
+expect 0 revert both main "$last" --dry-run
+has out 'a revert would mean: 1 key set, 0 deleted'
+expect 0 revert both main "$last..$last"
+has out "took back $last to $last on main by commit"
+expect 0 get both row:3
+expect 0 get both later
+expect 0 put both row:3 newer
+expect 8 revert both main "$last"
+expect 8 revert both main 1..4
+has out "theirs: main before 1"
+expect 2 revert both main 9..8
+expect 2 revert both main start
+expect 0 merge both other --close --theirs
+has out 'merged other into main, closed it, by commit'
+expect 3 put both x y --branch other
+expect 0 branch list both
+grep -q 'other .* merged ' out || { fail "branch list: merged"; cat out; }
+expect 0 log both --graph
+has out 'merge side@'
+has out 'merge other@'
+has out '(tag: forked)'
+grep -q "^\*-.*' .*fork side" out || { fail "graph: the fork"; cat out; }
+grep -q '^\*-.*merge other' out || { fail "graph: the merge"; cat out; }
+grep -q '^| o .*(side)$' out || { fail "graph: the head"; cat out; }
+LC_ALL=C.UTF-8 "$tool" log both --graph | grep -q '^●─.*merge other' || fail "graph with lines"
+expect 0 log both --graph --limit 1
+lines out 3
+expect 0 branch create both apart
+expect 0 log both --graph --branch side
+grep -q 'apart' out && fail "graph --branch shows others"
+expect 0 branch drop both apart
+expect 0 log both --graph --json
+json_lines log --graph
+python3 - <<'END' || { fail "log --graph --json"; cat out; }
+import json
+events = [json.loads(line) for line in open("out")]
+assert [e["branch"] for e in events if e["event"] == "head"] == ["main", "side"]
+merges = [(e["source"], e["branch"]) for e in events if e["event"] == "merge"]
+assert merges == [("other", "main"), ("main", "side"), ("side", "main")], merges
+assert {(e["child"], e["seq"]) for e in events if e["event"] == "fork"} >= {("side", 4)}
+seqs = [e["seq"] for e in events if e["event"] != "head"]
+assert seqs == sorted(seqs, reverse=True)
+END
+printf 'merge side --into main\nbranch list\ndiff main..side --stat\n' >script
+"$tool" shell both <script >out 2>err
+[ $? -eq 9 ] || { fail "shell: branches"; cat out err; }
+
 # ---- checkpoint, destroy, shell ----
 expect 0 checkpoint db point
 expect 0 count point --prefix airport:

@@ -60,13 +60,20 @@ int branch_resolve(const struct args *args, helios_db *db, const char *name, hel
 
 /* ---- states ---- */
 
-/* One side of a range, as far as the text and the names of branches go. */
+/* One side of a range, as far as its text and the names of branches go. */
 struct side {
+    char *text; /* a tag's name is the end of it */
     char *name; /* NULL: none was given */
     struct point point;
 };
 
-/* The two parts of a text around a cut. */
+static void side_release(struct side *side)
+{
+    free(side->text);
+    free(side->name);
+    *side = (struct side){0};
+}
+
 static char *text_before(const char *text, const char *cut)
 {
     char *copy = xtext(text);
@@ -83,14 +90,14 @@ static bool is_branch(helios_db *db, const char *name)
 }
 
 /* NAME@POINT, cut at the last @ that leaves both; false: it is none. */
-static bool side_cut(helios_db *db, const char *text, struct side *side)
+static bool side_cut(helios_db *db, struct side *side)
 {
     const char *problem;
 
-    for (size_t at = strlen(text); at-- > 0;) {
-        if (text[at] != '@' || !point_parse(text + at + 1, wall_micros(), &side->point, &problem))
+    for (size_t at = strlen(side->text); at-- > 0;) {
+        if (side->text[at] != '@' || !point_parse(side->text + at + 1, wall_micros(), &side->point, &problem))
             continue;
-        side->name = at ? text_before(text, text + at) : xtext("main");
+        side->name = at ? text_before(side->text, side->text + at) : xtext("main");
         if (is_branch(db, side->name))
             return true;
         free(side->name);
@@ -99,19 +106,19 @@ static bool side_cut(helios_db *db, const char *text, struct side *side)
     return false;
 }
 
-/* False: no branch of that name, and no point either. */
-static bool side_parse(helios_db *db, const char *text, struct side *side)
+/* Takes the text over. False: no branch of that name, and no point either. To be released also then. */
+static bool side_parse(helios_db *db, char *text, struct side *side)
 {
     const char *problem;
 
-    *side = (struct side){.point = {.kind = POINT_LATEST}};
+    *side = (struct side){.text = text, .point = {.kind = POINT_LATEST}};
     if (!*text)
         return true;
     if (is_branch(db, text)) {
         side->name = xtext(text);
         return true;
     }
-    return side_cut(db, text, side) || point_parse(text, wall_micros(), &side->point, &problem);
+    return side_cut(db, side) || point_parse(text, wall_micros(), &side->point, &problem);
 }
 
 static int report_side(const struct args *args, helios_db *db, const char *text)
@@ -130,51 +137,49 @@ static int report_side(const struct args *args, helios_db *db, const char *text)
     return code;
 }
 
-static int range_parse(const struct args *args, helios_db *db, const char *text, struct side *from,
-                       struct side *to)
+/* The first cut tells what was meant where no cut fits. */
+static int report_range(const struct args *args, helios_db *db, const char *text)
 {
-    const char *first = strstr(text, "..");
-    char *left;
-    struct side side;
+    const char *cut = strstr(text, "..");
+    struct side left;
     int code;
 
-    for (const char *cut = first; cut; cut = strstr(cut + 1, "..")) {
-        bool good;
-
-        left = text_before(text, cut);
-        good = side_parse(db, left, from);
-        free(left);
-        if (good && side_parse(db, cut + 2, to))
-            return EXIT_CODE_OK;
-        if (good)
-            free(from->name);
-    }
-    if (!first)
+    if (!cut)
         return report_usage(args, "\"%s\": two states are wanted, written A..B", text);
-    left = text_before(text, first);
-    if (side_parse(db, left, &side)) {
-        free(side.name);
-        code = report_side(args, db, first + 2);
-    } else {
-        code = report_side(args, db, left);
-    }
-    free(left);
+    code = side_parse(db, text_before(text, cut), &left) ? report_side(args, db, cut + 2)
+                                                         : report_side(args, db, left.text);
+    side_release(&left);
     return code;
+}
+
+/* To be released only where it was found. */
+static bool range_parse(helios_db *db, const char *text, struct side *from, struct side *to)
+{
+    for (const char *cut = strstr(text, ".."); cut; cut = strstr(cut + 1, "..")) {
+        bool good = side_parse(db, text_before(text, cut), from);
+
+        if (good && side_parse(db, xtext(cut + 2), to))
+            return true;
+        if (good)
+            side_release(to);
+        side_release(from);
+    }
+    return false;
 }
 
 int branch_range_resolve(const struct args *args, helios_db *db, const char *text, helios_point *from,
                          helios_point *to)
 {
     struct side left, right;
-    int code = range_parse(args, db, text, &left, &right);
+    int code;
 
-    if (code)
-        return code;
+    if (!range_parse(db, text, &left, &right))
+        return report_range(args, db, text);
     code = at_resolve_on(args, db, left.name, &left.point, &from->branch, &from->at);
     if (code == EXIT_CODE_OK)
         code = at_resolve_on(args, db, right.name, &right.point, &to->branch, &to->at);
-    free(left.name);
-    free(right.name);
+    side_release(&left);
+    side_release(&right);
     return code;
 }
 

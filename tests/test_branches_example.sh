@@ -1,0 +1,18 @@
+#!/bin/sh
+# test_branches_example.sh PROGRAM SOURCE - the program about branches runs twice, says what it should, and is at most
+# 90 lines long.
+set -eu
+program=$(realpath "$1") source=$2
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+cat >"$scratch/wanted" <<'WANTED'
+apples          8 -> 25
+cherries          -> 3
+merged 2 keys, 1 of them conflicts; apples: 23
+WANTED
+for time in first second; do
+    (cd "$scratch" && "$program") >"$scratch/output"
+    diff -u "$scratch/wanted" "$scratch/output" || { echo "the $time run differs"; exit 1; }
+done
+[ "$(wc -l <"$source")" -le 90 ] || { echo "$source is longer than 90 lines"; exit 1; }
