@@ -446,8 +446,10 @@ helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios
                            struct write_set *set, helios_seq *commit)
 {
     struct ingest ingest = {.ops = set->count, .user_bytes = set->user_bytes};
-    helios_status status = build_from_set(db, branch, set, &ingest);
+    helios_status status;
 
+    assert(branch != WAL_BRANCH_MANY); /* merge_commit.c makes the tables of those */
+    status = build_from_set(db, branch, set, &ingest);
     if (status != HELIOS_OK)
         return status;
     return ingest_commit(db, branch, durability, &ingest, footprint_of(db, branch, set), set->txn, commit);

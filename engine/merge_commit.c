@@ -12,11 +12,26 @@ enum { NODE_OVERHEAD = 80 /* as commit.c counts */ };
 
 /* ---- what was walked so far ---- */
 
+/* What the memtable takes for the batch and the entries that come to it. */
+static uint64_t batch_weight(const struct merge_plan *plan, const struct helios_batch *batch)
+{
+    uint64_t weight = batch->user_bytes + (batch->count + plan->entry_count) * NODE_OVERHEAD;
+
+    for (size_t i = 0; i < plan->entry_count; i++)
+        weight += plan->entries[i].key.size + plan->entries[i].value.size;
+    return weight;
+}
+
 static bool batch_has_room(const struct merge_plan *plan, const struct helios_batch *batch)
 {
-    size_t count = batch->count + plan->entry_count;
+    return batch_weight(plan, batch) <= plan->db->ingest_bytes / 2;
+}
 
-    return batch->user_bytes + count * NODE_OVERHEAD <= plan->db->ingest_bytes / 2;
+/* The last value may have been a large one, and so may an entry be. */
+static bool is_small(const struct merge_plan *plan, const struct merge_walk *walk,
+                     const struct helios_batch *batch)
+{
+    return walk->over && batch_weight(plan, batch) <= plan->db->ingest_bytes;
 }
 
 static helios_status fill(const struct merge_plan *plan, struct merge_walk *walk, struct helios_batch *batch)
@@ -376,8 +391,8 @@ helios_status merge_commit(const struct merge_plan *plan, struct merge_walk *wal
     batch.several_branches = true;
     status = fill(plan, walk, &batch);
     if (status == HELIOS_OK)
-        status = walk->over ? commit_small(plan, &batch, again, commit)
-                            : commit_large(plan, walk, &batch, again, commit);
+        status = is_small(plan, walk, &batch) ? commit_small(plan, &batch, again, commit)
+                                              : commit_large(plan, walk, &batch, again, commit);
     batch_release(&batch);
     return status;
 }
