@@ -95,7 +95,10 @@ struct wal_options {
     uint64_t sync_interval; /* us: the background sync of ASYNC commits, 1 s */
     bool use_mapping;       /* and the file system can */
     uint32_t recycle_max;   /* how many old segments are kept for reuse */
+    uint64_t keep; /* segments from this number on stay for the feed although recovery needs them no more;
+                               WAL_KEEP_NONE: none does */
 };
+#define WAL_KEEP_NONE UINT64_MAX
 
 /* ---- recovery, in two steps ---- */
 
@@ -195,6 +198,31 @@ helios_status wal_each_segment(struct wal *, wal_pos upto,
  * than it says unless its seal says so. last: no number in it is above. */
 helios_status wal_segment_copy(struct io_fs *, const char *from, const char *to, uint64_t end,
                                helios_seq last) CHECKED;
+
+/* ---- the feed: segments that are kept, and walks over them ---- */
+
+/* Segments below are no longer kept for the feed; only raised (from WAL_KEEP_NONE: begins to keep what is there).
+ * Kept ones are sealed, cut to their length, never recycled. */
+void wal_keep(struct wal *, uint64_t segment);
+/* The oldest segment that may hold numbers at or above seq: what is to be kept for them. */
+uint64_t wal_segment_of(struct wal *, helios_seq seq);
+/* All numbers of the log that is kept are at or above this; 0: nothing is kept or written yet. */
+helios_seq wal_kept_first(struct wal *);
+uint64_t wal_kept_bytes(struct wal *); /* of segments that are there for the feed alone */
+/* The first number of each kept segment from the oldest, with its bytes: for retention by size. False: stop. */
+void wal_each_kept(struct wal *, bool (*segment)(void *arg, uint64_t number, helios_seq first, uint64_t bytes),
+                   void *arg);
+
+/* A walk over the commits of kept and live segments in order, beside writers; one thread at a time. It keeps no file
+ * from being let go of but the one that it reads. */
+struct wal_cursor;
+/* Before the first record with a number at or above `from`. HELIOS_FEED_TRIMMED: the log begins later. */
+helios_status wal_cursor_new(struct wal *, helios_seq from, struct wal_cursor **) CHECKED;
+void wal_cursor_free(struct wal_cursor *); /* NULL is fine */
+/* The next COMMIT or INGEST that ends at or before upto (wal_durable() or wal_published()); its body is borrowed until the next
+ * call. HELIOS_NOT_FOUND, without a sentence to be relied on: none yet. HELIOS_FEED_TRIMMED: what comes next was let go of.
+ * HELIOS_CORRUPT with file and offset. After a failure other than NOT_FOUND the walk is over. */
+helios_status wal_cursor_next(struct wal_cursor *, wal_pos upto, struct wal_record *) CHECKED;
 
 /* ---- reading one segment: recovery, dump, verify, later the feed ---- */
 struct wal_reader;
