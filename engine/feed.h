@@ -15,7 +15,8 @@ helios_status feed_kept(struct helios_db *) CHECKED;
 /* The first lsn that is there, and the last: durable, or visible. 0: none. */
 helios_seq feed_first(struct helios_db *);
 helios_seq feed_last(struct helios_db *, bool unsynced);
-/* HELIOS_FEED_TRIMMED, with from and the watermark in the sentence, if from lies below it or in a range that a crash has cut. */
+/* HELIOS_FEED_TRIMMED, with from and the watermark in the sentence, if from lies below it or in a range that a crash has
+ * cut; but not for the first number of such a range: there goes on who has read everything before it. */
 helios_status feed_check(struct helios_db *, helios_seq from) CHECKED;
 
 /* Before-images of what is numbered at or above `next` can be read until the release: a floor at next - 1.

@@ -338,7 +338,7 @@ helios_status read_at(struct helios_db *db, const struct read_point *point, bool
     if (key_branch(key) != 0)
         l.branch = registry_at(db->registry, key_branch(key));
     /* After the view was loaded: what it lacks of a branch went after the drop. */
-    if (l.branch && atomic_load(&l.branch->state) == HELIOS_BRANCH_DROPPED) {
+    if (l.branch && !point->dropped && atomic_load(&l.branch->state) == HELIOS_BRANCH_DROPPED) {
         epoch_leave();
         return branch_readable(db, key_branch(key));
     }

@@ -18,6 +18,7 @@ struct read_point {
     helios_seq seq;
     bool latest;
     bool pinned;
+    bool dropped; /* a dropped branch is read too: the caller's floor, below the drop, keeps what it had */
 };
 /* Resolves at and snapshot. A point above the visible number is HELIOS_INVALID. */
 helios_status read_point_of(struct helios_db *, const helios_read_options *, struct read_point *) CHECKED;
