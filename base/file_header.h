@@ -25,6 +25,7 @@ enum {
 #define MAGIC_IDENTITY "HELIOSDB"
 #define MAGIC_MANIFEST "HELIOSMF"
 #define MAGIC_LOG      "HELIOSWL"
+#define MAGIC_INDEX    "HELIOSIX"
 #define MAGIC_TABLE    "HELIOSST"
 
 struct file_header {

@@ -556,6 +556,7 @@ static helios_status replay_and_start_log(struct helios_db *db)
         .sync_interval = ASYNC_INTERVAL,
         .use_mapping = true,
         .recycle_max = RECYCLE_MAX,
+        .keep = WAL_KEEP_NONE,
     };
     struct wal_recovery recovery = {
         .floor = state->log_floor,

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct io_fs *fs;
     unsigned char *bytes;
     struct wal_recovery recovery = {.salvage = true};
-    struct wal_options options = {.directory = "/"};
+    struct wal_options options = {.directory = "/", .keep = WAL_KEEP_NONE};
 
     if (size < 2)
         return 0;

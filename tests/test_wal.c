@@ -97,7 +97,8 @@ static void world_init(struct world *w, bool faulty, bool mapped)
                                       .segment_bytes = 64 * 1024,
                                       .sync_interval = UINT64_MAX,
                                       .use_mapping = mapped,
-                                      .recycle_max = 2};
+                                      .recycle_max = 2,
+                                      .keep = WAL_KEEP_NONE};
 }
 
 static helios_status world_recover(struct world *w, struct seen *to)

@@ -39,7 +39,7 @@ static void list_add(struct wal *wal, struct wal_segment *segment)
         wal->first = segment;
     wal->last = segment;
     mutex_unlock(&wal->mu);
-    atomic_fetch_add_explicit(&wal->bytes, segment->size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->bytes, segment->bytes, memory_order_relaxed);
 }
 
 static void list_remove_last(struct wal *wal, struct wal_segment *segment)
@@ -74,14 +74,14 @@ static struct wal_segment *spare_take(struct wal *wal, uint64_t size)
     struct wal_segment *spare = NULL;
 
     mutex_lock(&wal->mu);
-    if (wal->spare && wal->spare->size == size) {
+    if (wal->spare && wal->spare->size == size) { /* spares have their full size: see spare_keep */
         spare = wal->spare;
         wal->spare = spare->next;
         wal->spare_count--;
     }
     mutex_unlock(&wal->mu);
     if (spare)
-        atomic_fetch_sub_explicit(&wal->bytes, spare->size, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&wal->bytes, spare->bytes, memory_order_relaxed);
     return spare;
 }
 
@@ -98,7 +98,7 @@ static helios_status draft_open(struct wal *wal, uint64_t number, uint64_t size,
     wal_temporary_path(wal->options.directory, number, path, sizeof(path));
     if (spare) {
         wal_segment_path(wal->options.directory, spare->number, old, sizeof(old));
-        mem_free(spare);
+        wal_segment_free(spare);
         status = io_rename(fs, old, path);
         if (status == HELIOS_OK)
             status = io_open(fs, path, IO_WRITE, out);
@@ -203,6 +203,13 @@ static void attempt_end(struct wal *wal, helios_status status, uint64_t room)
     mutex_unlock(&wal->mu);
 }
 
+/* Without the memory for it a segment is written without an index, which is then made when it is first wanted. */
+static void index_prepare(struct wal *wal, struct wal_segment *segment)
+{
+    if (wal_keeping(wal) && wal_index_reserve(&segment->index, wal_index_room(segment->size)) != HELIOS_OK)
+        return;
+}
+
 static void prepare_once(struct wal *wal, uint64_t want)
 {
     struct wal_segment *segment = NULL;
@@ -211,6 +218,8 @@ static void prepare_once(struct wal *wal, uint64_t want)
 
     if (status == HELIOS_OK)
         status = directory_sync(wal);
+    if (status == HELIOS_OK)
+        index_prepare(wal, segment);
     if (status != HELIOS_OK) {
         wal_segment_free(segment);
     } else {
@@ -248,8 +257,21 @@ static void keeper_prepare(struct wal *wal)
 
 /* ---- keeper: old segments ---- */
 
+/* Behind its end only zeros and an END mark are left. The seal, which says that the file may end there, is durable:
+ * no crash leaves one without the other. That it cannot be cut is no harm. */
+static void cut_to_end(struct wal *wal, struct wal_segment *segment, struct io_file *file, uint64_t end)
+{
+    if (io_resize(file, end) != HELIOS_OK)
+        return;
+    mutex_lock(&wal->mu);
+    segment->bytes = end;
+    mutex_unlock(&wal->mu);
+    atomic_fetch_sub_explicit(&wal->bytes, segment->size - end, memory_order_relaxed);
+}
+
 helios_status wal_seal(struct wal *wal, struct wal_segment *segment, uint64_t end, helios_seq last, bool sync)
 {
+    bool kept = wal_is_kept(wal, segment->number);
     unsigned char seal[64];
     struct io_file *file;
     unsigned char *map;
@@ -264,8 +286,12 @@ helios_status wal_seal(struct wal *wal, struct wal_segment *segment, uint64_t en
         io_unmap(file, map, (size_t)segment->size);
     wal_seal_encode(seal, segment->salt, end, last, io_time(wal->options.fs));
     status = io_write(file, WAL_SEAL, seal, sizeof(seal));
-    if (status == HELIOS_OK && sync)
+    if (status == HELIOS_OK && (sync || kept))
         status = io_sync(file);
+    if (status == HELIOS_OK && kept)
+        cut_to_end(wal, segment, file, end);
+    if (status == HELIOS_OK && kept && segment->index.capacity > 0 && end > WAL_INDEX_CHUNK)
+        wal_index_write(&wal->options, &segment->header, end, &segment->index);
     mutex_lock(&wal->mu);
     segment->file = NULL;
     segment->sealed = true;
@@ -301,8 +327,22 @@ void wal_keeper_seal(struct wal *wal)
     }
 }
 
-/* The oldest segment, off the list, if it was released. */
-static struct wal_segment *release_next(struct wal *wal)
+/* Its place among those that are kept; not the memory for one: it stays in the list until there is. */
+static bool keep_locked(struct wal *wal, const struct wal_segment *segment)
+{
+    const struct wal_kept kept = {
+        .number = segment->number,
+        .bytes = segment->bytes,
+        .end = atomic_load_explicit(&segment->end, memory_order_acquire),
+        .first = atomic_load_explicit(&segment->first, memory_order_relaxed),
+    };
+
+    return wal_kept_add_locked(wal, &kept) == HELIOS_OK;
+}
+
+/* The oldest segment, off the list, if it was released. *kept: it is among the kept ones now, so that whoever looks for
+ * it always finds it in one of the two. */
+static struct wal_segment *release_next(struct wal *wal, bool *kept)
 {
     uint64_t floor = atomic_load_explicit(&wal->floor, memory_order_acquire);
     struct wal_segment *segment;
@@ -311,7 +351,10 @@ static struct wal_segment *release_next(struct wal *wal)
     segment = wal->first;
     if (!segment || segment->number >= floor || !segment->sealed || wal->holds > 0)
         segment = NULL;
-    else
+    *kept = segment && wal_is_kept(wal, segment->number);
+    if (*kept && !keep_locked(wal, segment))
+        segment = NULL;
+    if (segment)
         wal->first = segment->next;
     mutex_unlock(&wal->mu);
     return segment;
@@ -319,10 +362,10 @@ static struct wal_segment *release_next(struct wal *wal)
 
 static bool spare_keep(struct wal *wal, struct wal_segment *segment)
 {
-    bool keep = !segment->old && !segment->linked && segment->size == wal->options.segment_bytes;
+    bool keep = !segment->old && !segment->linked && segment->bytes == wal->options.segment_bytes;
 
     mutex_lock(&wal->mu);
-    keep = keep && wal->spare_count < wal->options.recycle_max;
+    keep = keep && wal->spare_count < wal->options.recycle_max && wal->cursors == 0;
     if (keep) {
         segment->next = wal->spare;
         wal->spare = segment;
@@ -332,16 +375,31 @@ static bool spare_keep(struct wal *wal, struct wal_segment *segment)
     return keep;
 }
 
+static void forget(struct wal *wal, uint64_t number, uint64_t bytes, bool indexed)
+{
+    remove_file(wal, number);
+    if (indexed)
+        wal_index_remove(&wal->options, number);
+    atomic_fetch_sub_explicit(&wal->bytes, bytes, memory_order_relaxed);
+}
+
 static void keeper_release(struct wal *wal)
 {
     struct wal_segment *segment;
+    struct wal_kept dropped[64];
+    size_t count;
+    bool kept;
 
-    while ((segment = release_next(wal)) != NULL) {
-        if (spare_keep(wal, segment))
+    while ((segment = release_next(wal, &kept)) != NULL) {
+        if (!kept && spare_keep(wal, segment))
             continue;
-        remove_file(wal, segment->number);
-        atomic_fetch_sub_explicit(&wal->bytes, segment->size, memory_order_relaxed);
+        if (!kept)
+            forget(wal, segment->number, segment->bytes, wal_keeping(wal) || segment->index.capacity > 0);
         wal_segment_free(segment);
+    }
+    while ((count = wal_kept_drop(wal, dropped, 64)) > 0) {
+        for (size_t i = 0; i < count; i++)
+            forget(wal, dropped[i].number, dropped[i].bytes, true);
     }
 }
 

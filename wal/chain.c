@@ -11,19 +11,23 @@
 
 /* ---- names ---- */
 
-/* <number>.wal or <number>.wal.tmp, eight digits or more. */
+/* <number>.wal, <number>.wal.tmp or <number>.idx, eight digits or more. */
 static bool name_parse(const char *text, struct wal_name *name)
 {
-    size_t digits = strspn(text, "0123456789");
+    static const char *const endings[] = {
+        [WAL_NAME_SEGMENT] = ".wal", [WAL_NAME_TEMPORARY] = ".wal.tmp", [WAL_NAME_INDEX] = ".idx"};
+    size_t digits = strspn(text, "0123456789"), kind = 0;
     uint64_t number = 0;
 
     if (digits < 8 || digits > 10)
         return false;
     for (size_t i = 0; i < digits; i++)
         number = number * 10 + (uint64_t)(text[i] - '0');
+    while (kind < 3 && strcmp(text + digits, endings[kind]) != 0)
+        kind++;
     name->number = number;
-    name->temporary = strcmp(text + digits, ".wal.tmp") == 0;
-    return number <= WAL_NUMBER_MAX && (name->temporary || strcmp(text + digits, ".wal") == 0);
+    name->kind = (enum wal_name_kind)kind;
+    return number <= WAL_NUMBER_MAX && kind < 3;
 }
 
 static helios_status name_add(void *arg, const char *text)
@@ -61,7 +65,7 @@ static uint64_t name_below(const struct wal_chain *chain, uint64_t floor, uint64
     for (size_t i = chain->name_count; i-- > 0;) {
         const struct wal_name *name = &chain->names[i];
 
-        if (!name->temporary && name->number <= number && name->number >= floor)
+        if (name->kind == WAL_NAME_SEGMENT && name->number <= number && name->number >= floor)
             return name->number;
     }
     return 0;
@@ -69,19 +73,20 @@ static uint64_t name_below(const struct wal_chain *chain, uint64_t floor, uint64
 
 /* ---- links ---- */
 
-static helios_status length_check(struct io_file *file, const struct wal_segment_info *info)
+static helios_status length_check(struct io_file *file, struct wal_link *link)
 {
-    uint64_t size, wanted = info->sealed ? info->sealed_end : info->size;
-    helios_status status = io_size(file, &size);
+    uint64_t wanted = link->info.sealed ? link->info.sealed_end : link->info.size;
+    helios_status status = io_size(file, &link->file_bytes);
 
-    if (status != HELIOS_OK || size >= wanted)
+    if (status != HELIOS_OK || link->file_bytes >= wanted)
         return status;
-    return fail_corrupt("%s: ends at %" PRIu64 ", should have %" PRIu64 " bytes", io_path(file), size, wanted);
+    return fail_corrupt("%s: ends at %" PRIu64 ", should have %" PRIu64 " bytes", io_path(file),
+                        link->file_bytes, wanted);
 }
 
-static helios_status info_load(const struct wal_options *options, uint64_t number,
-                               struct wal_segment_info *info)
+static helios_status link_load(const struct wal_options *options, uint64_t number, struct wal_link *link)
 {
+    struct wal_segment_info *info = &link->info;
     char path[WAL_PATH_MAX];
     unsigned char page[WAL_DATA];
     struct io_file *file = NULL;
@@ -100,14 +105,13 @@ static helios_status info_load(const struct wal_options *options, uint64_t numbe
     if (status == HELIOS_OK && info->header.number != number)
         status = fail_corrupt("%s: header at 0: this is segment %" PRIu64, path, info->header.number);
     if (status == HELIOS_OK)
-        status = length_check(file, info);
+        status = length_check(file, link);
     io_close(file);
     return status;
 }
 
 /* Salvage: the first page counts also when the file is too short. */
-static helios_status info_salvage(const struct wal_options *options, uint64_t number,
-                                  struct wal_segment_info *info)
+static helios_status link_salvage(const struct wal_options *options, uint64_t number, struct wal_link *link)
 {
     char path[WAL_PATH_MAX];
     struct wal_reader *reader;
@@ -117,9 +121,10 @@ static helios_status info_salvage(const struct wal_options *options, uint64_t nu
     status = wal_reader_open(options->fs, path, &reader);
     if (status != HELIOS_OK)
         return status;
-    *info = *wal_reader_info(reader);
+    link->info = *wal_reader_info(reader);
+    link->file_bytes = link->info.size;
     wal_reader_close(reader);
-    return info->header.number == number ? HELIOS_OK : HELIOS_CORRUPT;
+    return link->info.header.number == number ? HELIOS_OK : HELIOS_CORRUPT;
 }
 
 static void links_reverse(struct wal_chain *chain)
@@ -140,13 +145,13 @@ static helios_status links_load(const struct wal_options *options, uint64_t floo
 
     while (number != 0 && number >= floor) {
         struct wal_link *link = &chain->links[chain->count];
-        helios_status status = info_load(options, number, &link->info);
+        helios_status status = link_load(options, number, link);
 
         link->gap = status != HELIOS_OK;
         if (status == HELIOS_CORRUPT && salvage) {
             if (chain->count > 0)
                 link[-1].gap = true;
-            status = info_salvage(options, number, &link->info);
+            status = link_salvage(options, number, link);
             if (status == HELIOS_CORRUPT || status == HELIOS_NOT_FOUND) {
                 number = name_below(chain, floor, number - 1);
                 continue;
@@ -210,6 +215,31 @@ helios_status wal_chain_load(const struct wal_options *options, uint64_t floor, 
 out:
     wal_chain_release(&chain);
     return status;
+}
+
+helios_status wal_chain_load_kept(const struct wal_options *options, uint64_t from, bool salvage,
+                                  const struct wal_chain *chain, struct wal_link **kept_out, size_t *count_out)
+{
+    uint64_t number = chain->count > 0 ? chain->links[0].info.predecessor : 0;
+    struct wal_link *kept = mem_array(chain->name_count + 1, sizeof(*kept));
+    size_t count = 0;
+
+    if (!kept)
+        return fail_no_memory((chain->name_count + 1) * sizeof(*kept));
+    while (number != 0 && number >= from) {
+        helios_status status = link_load(options, number, &kept[count]);
+
+        if (status == HELIOS_CORRUPT && salvage)
+            break;
+        if (status != HELIOS_OK) {
+            mem_free(kept);
+            return status;
+        }
+        number = kept[count++].info.predecessor;
+    }
+    *kept_out = kept;
+    *count_out = count;
+    return HELIOS_OK;
 }
 
 void wal_chain_release(struct wal_chain *chain)

@@ -19,6 +19,7 @@ struct tail {
     unsigned char *buffer; /* [written, offset) */
     size_t capacity;
     uint64_t written;
+    struct wal_index index; /* for the feed */
 };
 
 static helios_status tail_flush(struct tail *tail)
@@ -73,8 +74,10 @@ static helios_status tail_add(struct tail *tail, const struct wal_record *record
                       hash_bytes(record->body.data, record->body.size), tail->salt, tail->offset);
     if (tail->first == 0)
         tail->first = record->first;
+    if (tail->options->keep != WAL_KEEP_NONE)
+        status = wal_index_note(&tail->index, tail->offset, record->first);
     tail->offset += size;
-    return HELIOS_OK;
+    return status;
 }
 
 /* The next record to copy; *more is false at the end that recovery found. */
@@ -173,7 +176,7 @@ static helios_status first_write(struct tail *tail, const struct wal_chain *chai
 /* Makes the end of the log durable: a new segment that names it. */
 static helios_status first_create(const struct wal_options *options, const struct wal_chain *chain,
                                   const struct wal_recovery *recovery, helios_seq next,
-                                  struct wal_segment **out, uint64_t *start)
+                                  struct wal_segment_info *info_out, struct wal_segment **out, uint64_t *start)
 {
     char path[WAL_PATH_MAX];
     struct wal_segment_info info = {0};
@@ -195,76 +198,24 @@ static helios_status first_create(const struct wal_options *options, const struc
         return status;
     status = first_write(&tail, chain, recovery, next, &info);
     mem_free(tail.buffer);
+    if (status == HELIOS_OK && options->keep != WAL_KEEP_NONE)
+        status = wal_index_reserve(&tail.index, wal_index_room(info.size));
     if (status != HELIOS_OK) {
+        wal_index_release(&tail.index);
         io_close(tail.file); /* what is there of it, the next open removes */
         return status;
     }
     *start = tail.offset;
+    *info_out = info;
     status = wal_segment_finish(options, &info, true, tail.file, out);
+    if (status == HELIOS_OK)
+        (*out)->index = tail.index;
+    else
+        wal_index_release(&tail.index);
     return status == HELIOS_OK ? io_sync_directory(options->fs, options->directory) : status;
 }
 
 /* ---- the log around it ---- */
-
-/* Segments that stay behind the first one of this open, as entries of the list. */
-static helios_status list_old(struct wal *wal, const struct wal_chain *chain, uint64_t upto, uint64_t upto_end)
-{
-    for (size_t i = 0; i < chain->count; i++) {
-        const struct wal_segment_info *info = &chain->links[i].info;
-        struct wal_segment *segment;
-        uint64_t cut;
-
-        if (info->header.number > upto)
-            break;
-        if (i + 1 < chain->count && chain->links[i + 1].info.header.number <= upto)
-            cut = chain->links[i + 1].info.predecessor_end;
-        else
-            cut = upto_end;
-        if (cut == 0)
-            cut = info->sealed ? info->sealed_end : info->size;
-        segment = mem_zalloc(sizeof(*segment));
-        if (!segment)
-            return fail_no_memory(sizeof(*segment));
-        segment->number = info->header.number;
-        segment->size = info->size;
-        segment->old = segment->sealed = true;
-        atomic_init(&segment->end, cut);
-        if (wal->last)
-            wal->last->next = segment;
-        else
-            wal->first = segment;
-        wal->last = segment;
-        atomic_fetch_add(&wal->bytes, segment->size);
-    }
-    return HELIOS_OK;
-}
-
-static bool is_listed(const struct wal *wal, uint64_t number)
-{
-    for (const struct wal_segment *segment = wal->first; segment; segment = segment->next) {
-        if (segment->number == number)
-            return true;
-    }
-    return false;
-}
-
-/* Files of ours that are no part of the log. That one stays is no harm: nothing names it. */
-static void remove_others(struct wal *wal, const struct wal_chain *chain)
-{
-    for (size_t i = 0; i < chain->name_count; i++) {
-        const struct wal_name *name = &chain->names[i];
-        char path[WAL_PATH_MAX];
-
-        if (!name->temporary && is_listed(wal, name->number))
-            continue;
-        if (name->temporary)
-            wal_temporary_path(wal->options.directory, name->number, path, sizeof(path));
-        else
-            wal_segment_path(wal->options.directory, name->number, path, sizeof(path));
-        if (io_remove(wal->options.fs, path) != HELIOS_OK)
-            continue;
-    }
-}
 
 static void wal_free(struct wal *wal)
 {
@@ -276,8 +227,9 @@ static void wal_free(struct wal *wal)
     }
     for (struct wal_segment *next, *segment = wal->spare; segment; segment = next) {
         next = segment->next;
-        mem_free(segment);
+        wal_segment_free(segment);
     }
+    mem_free(wal->kept);
     condition_release(&wal->prepared_changed);
     mutex_release(&wal->mu);
     mutex_release(&wal->sync_mu);
@@ -309,6 +261,7 @@ static helios_status wal_new(const struct wal_options *options, const struct wal
     mutex_init(&wal->mu);
     condition_init(&wal->prepared_changed);
     atomic_init(&wal->floor, recovery->floor);
+    atomic_init(&wal->keep, options->keep);
     *out = wal;
     return HELIOS_OK;
 }
@@ -323,7 +276,7 @@ static void begin_in(struct wal *wal, struct wal_segment *segment, uint64_t star
     else
         wal->first = segment;
     wal->last = segment;
-    atomic_fetch_add(&wal->bytes, segment->size);
+    atomic_fetch_add(&wal->bytes, segment->bytes);
     wal_active_set(wal, segment, start);
     atomic_init(&wal->passed, (uint64_t)WAL_DATA - start); /* what was copied was not written by this open */
     wal_point_set(wal, pos, last);
@@ -341,7 +294,9 @@ helios_status wal_open(const struct wal_options *options, const struct wal_recov
     struct wal *wal = NULL;
     struct wal_chain chain = {0};
     struct wal_segment *segment = NULL;
-    struct wal_segment_info end = {0};
+    struct wal_segment_info info;
+    struct wal_link *kept = NULL;
+    size_t kept_count = 0;
     uint64_t start;
     helios_status status = wal_new(options, recovery, &wal);
 
@@ -350,14 +305,15 @@ helios_status wal_open(const struct wal_options *options, const struct wal_recov
     status = wal_chain_load(&wal->options, recovery->floor, recovery->salvage, &chain);
     if (status != HELIOS_OK)
         goto out;
-    status = first_create(&wal->options, &chain, recovery, next, &segment, &start);
+    status = wal_chain_load_kept(&wal->options, options->keep, recovery->salvage, &chain, &kept, &kept_count);
     if (status != HELIOS_OK)
         goto out;
-    predecessor_choose(&chain, recovery, &end);
-    status = list_old(wal, &chain, end.predecessor, end.predecessor_end);
+    status = first_create(&wal->options, &chain, recovery, next, &info, &segment, &start);
     if (status != HELIOS_OK)
         goto out;
-    remove_others(wal, &chain);
+    status = wal_take_over(wal, &chain, kept, kept_count, &info);
+    if (status != HELIOS_OK)
+        goto out;
     begin_in(wal, segment, start, recovery->last);
     segment = NULL;
     status = wal_background_start(wal);
@@ -367,6 +323,7 @@ helios_status wal_open(const struct wal_options *options, const struct wal_recov
     wal = NULL;
 out:
     wal_segment_free(segment);
+    mem_free(kept);
     wal_chain_release(&chain);
     wal_free(wal);
     return status;

@@ -82,6 +82,28 @@ void wal_reader_limit(struct wal_reader *reader, uint64_t end)
         reader->limit = end;
 }
 
+void wal_reader_bound(struct wal_reader *reader, uint64_t end)
+{
+    reader->limit = end > reader->offset ? end : reader->offset;
+    reader->truncated = false; /* a file that is shorter says so when it is read */
+}
+
+bool wal_reader_is_at_limit(const struct wal_reader *reader)
+{
+    return reader->offset == reader->limit;
+}
+
+helios_status wal_reader_reload(struct wal_reader *reader, uint64_t *end)
+{
+    uint64_t offset = reader->offset;
+    helios_status status = reader_load(reader);
+
+    reader->offset = offset;
+    if (status == HELIOS_OK)
+        *end = reader->limit;
+    return status;
+}
+
 void wal_reader_seek(struct wal_reader *reader, uint64_t offset)
 {
     uint64_t aligned = offset > reader->limit ? reader->limit : wal_round_up(offset, WAL_ALIGN);
@@ -97,12 +119,14 @@ static helios_status window_fill(struct wal_reader *reader, uint64_t offset, siz
     helios_status status;
 
     if (want > reader->data_capacity) {
-        unsigned char *data = mem_realloc(reader->data, want);
+        /* At least doubled: one that follows a writer gets ever larger pieces. */
+        size_t capacity = want > 2 * reader->data_capacity ? want : 2 * reader->data_capacity;
+        unsigned char *data = mem_realloc(reader->data, capacity);
 
         if (!data)
-            return fail_no_memory(want);
+            return fail_no_memory(capacity);
         reader->data = data;
-        reader->data_capacity = want;
+        reader->data_capacity = capacity;
     }
     reader->data_size = 0; /* nothing valid while reading */
     status = io_read(reader->file, offset, reader->data, want);

@@ -131,6 +131,11 @@ helios_status wal_info_decode(const unsigned char *page, size_t size, const char
     return HELIOS_OK;
 }
 
+helios_seq wal_info_first(const struct wal_segment_info *info)
+{
+    return info->predecessor_last != 0 ? info->predecessor_last + 1 : info->first;
+}
+
 helios_status wal_info_new(struct io_fs *fs, struct wal_segment_info *info)
 {
     helios_status status = io_random(fs, info->header.id, FILE_ID_SIZE);
@@ -180,9 +185,11 @@ static helios_status segment_open(const struct wal_options *options, const struc
 
     if (!segment)
         return fail_no_memory(sizeof(*segment));
+    segment->header = info->header;
     segment->number = info->header.number;
-    segment->size = info->size;
+    segment->size = segment->bytes = info->size;
     segment->salt = info->header.salt;
+    atomic_init(&segment->first, wal_info_first(info));
     segment->predecessor = info->predecessor;
     status = io_open(options->fs, path, IO_WRITE, &segment->file);
     if (status == HELIOS_OK && options->use_mapping && io_map_supported(segment->file)) {
@@ -248,6 +255,7 @@ void wal_segment_free(struct wal_segment *segment)
     if (segment->map)
         io_unmap(segment->file, segment->map, (size_t)segment->size);
     io_close(segment->file);
+    wal_index_release(&segment->index);
     mem_free(segment);
 }
 

@@ -52,9 +52,20 @@ static wal_pos limit_now(const struct wal *wal)
     return atomic_load_explicit(&wal->limit, memory_order_relaxed);
 }
 
+/* Where the index of the active segment wants its next entry. */
+static void note_next(struct wal *wal)
+{
+    const struct wal_segment *segment = wal->active;
+    uint64_t due = wal_index_due(&segment->index);
+
+    wal->note_at =
+        segment->index.capacity > 0 && due < segment->size ? wal_pos_make(segment->number, due) : UINT64_MAX;
+}
+
 void wal_active_set(struct wal *wal, struct wal_segment *segment, uint64_t offset)
 {
     wal->active = segment;
+    note_next(wal);
     atomic_store_explicit(&wal->at, wal_pos_make(segment->number, offset), memory_order_relaxed);
     atomic_store_explicit(&wal->limit, wal_pos_make(segment->number, segment->size), memory_order_relaxed);
 }
@@ -78,6 +89,7 @@ void wal_next_enter(struct wal *wal, struct wal_segment *next, helios_seq first,
     uint64_t old_end = wal_pos_offset(at_now(wal));
 
     assert(next->predecessor == old->number);
+    atomic_store_explicit(&next->first, first, memory_order_release);
     reservation->old_segment = old;
     reservation->old_end = wal_pos_make(old->number, old_end);
     old->last = first - 1;
@@ -99,6 +111,12 @@ static __attribute__((noinline)) bool reserve_next(struct wal *wal, uint64_t siz
     return next != NULL;
 }
 
+static __attribute__((noinline)) void reserve_note(struct wal *wal, wal_pos at, helios_seq first)
+{
+    wal_index_put(&wal->active->index, wal_pos_offset(at), first);
+    note_next(wal);
+}
+
 bool wal_reserve(struct wal *wal, uint64_t size, helios_seq first, struct wal_reservation *reservation)
 {
     wal_pos at = at_now(wal);
@@ -110,6 +128,8 @@ bool wal_reserve(struct wal *wal, uint64_t size, helios_seq first, struct wal_re
             return false;
         at = at_now(wal);
     }
+    if (at >= wal->note_at)
+        reserve_note(wal, at, first);
     atomic_store_explicit(&wal->at, at + size, memory_order_relaxed);
     reservation->at = at;
     reservation->end = at + size;
@@ -343,13 +363,21 @@ static struct shown show_locked(struct wal_segment *segment, wal_pos upto)
 static helios_status show_all(struct wal *wal, wal_pos upto, struct shown **out, size_t *count)
 {
     uint64_t floor = atomic_load_explicit(&wal->floor, memory_order_acquire);
+    uint64_t keep = atomic_load_explicit(&wal->keep, memory_order_acquire);
     struct shown *shown;
-    size_t capacity = 0, n = 0;
+    size_t capacity, n = 0;
 
+    if (keep < floor)
+        floor = keep;
     mutex_lock(&wal->mu);
+    capacity = wal->kept_count;
     for (struct wal_segment *segment = wal->first; segment; segment = segment->next)
         capacity++;
     shown = mem_array(capacity + 1, sizeof(*shown));
+    for (size_t i = 0; shown && i < wal->kept_count; i++) {
+        if (wal->kept[i].number >= floor)
+            shown[n++] = (struct shown){wal->kept[i].number, wal->kept[i].end, true};
+    }
     for (struct wal_segment *segment = wal->first; shown && segment; segment = segment->next) {
         if (segment->number >= floor && segment->number <= wal_pos_segment(upto))
             shown[n++] = show_locked(segment, upto);

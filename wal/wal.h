@@ -186,8 +186,8 @@ uint64_t wal_bytes(const struct wal *);   /* on disk */
 uint64_t wal_written(const struct wal *); /* record bytes since open */
 /* The path of a segment into out. */
 void wal_segment_path(const char *directory, uint64_t number, char *out, size_t size);
-/* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor up to pos. A
- * sealed one may be linked, the others are copied up to `end` by wal_segment_copy. Nothing is recycled
+/* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor, or from the oldest that is kept
+ * for the feed, up to pos. A sealed one may be linked, the others are copied up to `end` by wal_segment_copy. Nothing is recycled
  * meanwhile, and what was shown as sealed never. */
 helios_status wal_each_segment(struct wal *, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,

@@ -2,7 +2,8 @@
  *
  * record.c and reader.c know bytes; segment.c makes files; chain.c finds which files are the log;
  * recover.c walks them; open.c makes the log ready for writing; wal.c is the path of a commit; sync.c the
- * shared fsync; background.c the two threads. */
+ * shared fsync; background.c the two threads; kept.c what stays for the feed, index.c where in it to begin, cursor.c
+ * the walk over it. */
 #ifndef HELIOS_WAL_WAL_INTERNAL_H
 #define HELIOS_WAL_WAL_INTERNAL_H
 #include "base/thread.h"
@@ -19,6 +20,7 @@ enum {
     WAL_PATH_MAX = 4096,
     WAL_CHUNK = 256 * 1024, /* of zeros written, of a segment read */
     WAL_SMALL = 64 * 1024,  /* between two fsyncs: see wal_write */
+    WAL_INDEX_CHUNK = 64 * 1024,
 };
 
 static inline uint64_t wal_round_up(uint64_t value, uint64_t to)
@@ -42,16 +44,55 @@ bool wal_header_plausible(const unsigned char in[WAL_RECORD_HEADER]);
 enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], uint64_t salt, uint64_t offset,
                                    uint64_t room, struct wal_record *, uint64_t *body_xxh3);
 
+/* ---- index.c: where in a segment which numbers begin ---- */
+struct wal_index_entry {
+    uint64_t offset;
+    helios_seq first;
+};
+/* The first record at or behind each multiple of WAL_INDEX_CHUNK; one entry where a record spans several. Added to by one
+ * thread, searched by any, as long as it has the room. */
+struct wal_index {
+    struct wal_index_entry *entries;
+    size_t capacity;
+    _Atomic size_t count;
+};
+helios_status wal_index_reserve(struct wal_index *, size_t capacity) CHECKED;
+void wal_index_release(struct wal_index *);
+size_t wal_index_room(uint64_t size);             /* entries that a segment of that size can have at most */
+uint64_t wal_index_due(const struct wal_index *); /* a record from this offset on is the next entry */
+/* The record is due, and there is room. */
+void wal_index_put(struct wal_index *, uint64_t offset, helios_seq first);
+/* Puts it if it is due; grows. */
+helios_status wal_index_note(struct wal_index *, uint64_t offset, helios_seq first) CHECKED;
+/* A place before the record that holds seq, and at most a chunk and a record before it. */
+uint64_t wal_index_find(const struct wal_index *, helios_seq seq);
+/* HELIOS_CORRUPT if it is not the index of that segment up to `end`. */
+helios_status wal_index_decode(const unsigned char *, size_t size, const char *path,
+                               const struct file_header *segment, uint64_t end, struct wal_index *out) CHECKED;
+void wal_index_path(const char *directory, uint64_t number, char *out, size_t size);
+/* Best effort, both. */
+void wal_index_write(const struct wal_options *, const struct file_header *segment, uint64_t end,
+                     const struct wal_index *);
+void wal_index_remove(const struct wal_options *, uint64_t number);
+/* wal_index_find in the file of a segment whose records end at `end`; made anew if need be, which moves the reader. */
+helios_status wal_index_seek(const struct wal_options *, struct wal_reader *, uint64_t end, helios_seq seq,
+                             uint64_t *offset) CHECKED;
+
 /* ---- segment.c: the first page, and files ---- */
 
 /* An open or retired segment. Holders: the list of its wal, and reservations in it until wal_publish has
  * passed them. */
 struct wal_segment {
     /* Constant once listed. */
+    struct file_header header; /* of an old one only the number */
     uint64_t number, size, salt;
     uint64_t predecessor; /* as its link names it; 0 if old */
     bool old;             /* from before this open: never written or recycled */
+    /* Set when the first reservation enters; 0: nobody has. No number here is below. */
+    _Atomic helios_seq first;
+    struct wal_index index; /* added to under the reservation lock; no room: not kept */
     /* Keeper's, changed under mu; the sync leader reads `file` where durable has not passed it. */
+    uint64_t bytes;       /* that the file has: size, until it is cut to its end */
     struct io_file *file; /* NULL once sealed */
     unsigned char *map;   /* NULL: pwrite */
     bool sealed;          /* done with: synced, sealed, unmapped, closed */
@@ -62,6 +103,8 @@ struct wal_segment {
     _Atomic uint64_t end; /* 0: in use */
 };
 
+/* No number in it is below, and all before it are; 0: its first page does not say. */
+helios_seq wal_info_first(const struct wal_segment_info *);
 /* The first page of a segment: header and link, no seal. */
 void wal_info_encode(const struct wal_segment_info *, unsigned char page[WAL_DATA]);
 /* HELIOS_CORRUPT, HELIOS_UNSUPPORTED. A seal that does not verify is none. */
@@ -90,18 +133,30 @@ enum wal_found {
 };
 /* Statuses are of reading only: HELIOS_IO, HELIOS_NO_MEMORY; HELIOS_UNSUPPORTED for an unknown record. */
 helios_status wal_reader_step(struct wal_reader *, struct wal_record *, enum wal_found *) CHECKED;
+/* Nothing from `end` on is read, but everything before it may be: also more than so far, as others have written. Not below
+ * the offset. */
+void wal_reader_bound(struct wal_reader *, uint64_t end);
+bool wal_reader_is_at_limit(const struct wal_reader *);
+/* The first page again: where the records of a segment end that may have been sealed since it was opened. */
+helios_status wal_reader_reload(struct wal_reader *, uint64_t *end) CHECKED;
 /* As wal_reader_scan, without a sentence: found is FOUND_RECORD, FOUND_END (the offset behind it) or
  * FOUND_LIMIT for none. */
 helios_status wal_reader_search(struct wal_reader *, struct wal_record *, enum wal_found *) CHECKED;
 
 /* ---- chain.c: which files are the log ---- */
+enum wal_name_kind {
+    WAL_NAME_SEGMENT,
+    WAL_NAME_TEMPORARY,
+    WAL_NAME_INDEX,
+};
 struct wal_name {
     uint64_t number;
-    bool temporary;
+    enum wal_name_kind kind;
 };
 
 struct wal_link {
     struct wal_segment_info info;
+    uint64_t file_bytes;
     bool gap; /* salvage: it, or what should stand before it, is missing or damaged */
 };
 
@@ -116,6 +171,10 @@ struct wal_chain {
 /* The segments from the floor on, by the predecessors that they name, from the highest one down. */
 helios_status wal_chain_load(const struct wal_options *, uint64_t floor, bool salvage,
                              struct wal_chain *) CHECKED;
+/* The segments before those of the chain, by the same links, down to number `from`: kept for the feed, never looked at by
+ * recovery. The newest first; freed by the caller. Salvage: as far as they are whole. */
+helios_status wal_chain_load_kept(const struct wal_options *, uint64_t from, bool salvage,
+                                  const struct wal_chain *, struct wal_link **kept, size_t *count) CHECKED;
 void wal_chain_release(struct wal_chain *);
 
 /* A walk over the records of a chain. */
@@ -142,6 +201,41 @@ helios_status wal_walk_next(struct wal_walk *, struct wal_record *, enum walk_fo
 /* Any valid record at or behind the walk, END records too: WALK_RECORD or WALK_END. */
 helios_status wal_walk_skip(struct wal_walk *, struct wal_record *, enum walk_found *) CHECKED;
 
+/* ---- old.c: what an open finds ---- */
+
+/* Behind recovery: the segments of the chain up to the predecessor of `first` into the list, the kept ones beside it; all
+ * other files of ours are removed. */
+helios_status wal_take_over(struct wal *, const struct wal_chain *, const struct wal_link *kept,
+                            size_t kept_count, const struct wal_segment_info *first) CHECKED;
+
+/* ---- kept.c: segments that recovery needs no more ---- */
+
+/* One that is there for the feed alone; sealed, or from before this open. */
+struct wal_kept {
+    uint64_t number, bytes;
+    uint64_t end; /* of its records; the size of the segment: where an END or no room for one is */
+    helios_seq first;
+};
+
+/* What a walk must know of a segment. */
+struct wal_place {
+    uint64_t number;
+    uint64_t end;    /* as in wal_kept; 0: not left yet */
+    uint64_t offset; /* where to look from: before the number that was asked for */
+    bool sought; /* that is as good as it gets; else all of the segment is written, and an index can be made */
+};
+
+helios_status wal_kept_add_locked(struct wal *, const struct wal_kept *) CHECKED;
+/* Takes the oldest off that are no longer to be kept, if nobody holds them: how many, up to max. */
+size_t wal_kept_drop(struct wal *, struct wal_kept *, size_t max);
+bool wal_is_kept(const struct wal *, uint64_t number);
+bool wal_keeping(const struct wal *);
+/* Where the record with seq, or the first one above, is. HELIOS_FEED_TRIMMED if the log begins above. */
+helios_status wal_place_of(struct wal *, helios_seq seq, struct wal_place *) CHECKED;
+/* The segment of that number, and the next one that was entered; false: not there (any more, or yet). */
+bool wal_place_at(struct wal *, uint64_t number, struct wal_place *);
+bool wal_place_after(struct wal *, uint64_t number, struct wal_place *);
+
 /* ---- the open log ---- */
 struct wal_point {
     _Atomic wal_pos pos;
@@ -165,6 +259,7 @@ struct wal {
     _Atomic wal_pos at;      /* of the next record */
     _Atomic wal_pos limit;   /* end of the active segment */
     _Atomic uint64_t passed; /* record bytes in segments that were left, less the start of the active */
+    wal_pos note_at; /* a record from here on is noted in the active segment's index; never, without one */
 
     /* The next segment: stored by the keeper (release), taken by wal_reserve or back by the keeper
      * (exchange). room is a hint that may be stale; it is lowered before and raised after. */
@@ -195,7 +290,12 @@ struct wal {
     struct wal_segment *first, *last;  /* by number; the prepared one is the last */
     struct wal_segment *spare;         /* released, for reuse */
     uint32_t spare_count;
-    uint32_t holds;    /* wal_each_segment calls in progress */
+    uint32_t holds; /* wal_each_segment calls in progress */
+    uint32_t
+        cursors; /* while there are any, nothing is recycled: a file that is read may be written again otherwise */
+    struct wal_kept *kept; /* older than the list; by number */
+    size_t kept_count, kept_capacity;
+    uint64_t kept_bytes;
     uint64_t want;     /* room asked of the next segment; 0: any */
     uint64_t attempts; /* to prepare, ended */
     bool attempting;
@@ -203,7 +303,7 @@ struct wal {
     uint64_t next_number, next_size;
 
     _Atomic uint64_t bytes; /* on disk */
-    _Atomic uint64_t floor;
+    _Atomic uint64_t floor, keep;
     _Atomic bool stop;
     _Atomic uint32_t keeper_word, syncer_word; /* change to wake them */
     _Atomic uint64_t soon;                     /* monotonic time by which to sync; 0: not asked */
