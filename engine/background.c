@@ -1,6 +1,7 @@
 /* background.c - what happens without being asked: flushes and compactions start, writers are paced, the
  * horizon moves, work that waited for space or memory is tried again. */
 #include "engine/branches.h"
+#include "engine/feed.h"
 #include "engine/timeline.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -228,6 +229,7 @@ static void *janitor_run(void *arg)
         mutex_unlock(&db->state_mu);
         if (moves)
             horizon_look(db, &looked);
+        feed_look(db);
         branch_space_look(db, &dropped);
         flush_at_rest(db, &rest, dropped.in_memory);
         epoch_collect();

@@ -71,6 +71,14 @@ struct op batch_at(const struct helios_batch *batch, size_t index)
     return op;
 }
 
+void batch_set_value(struct helios_batch *batch, size_t index, helios_slice value)
+{
+    struct op op = batch_at(batch, index);
+
+    assert(op.value.size == value.size);
+    memcpy(batch->body.data + ((const char *)op.value.data - batch->body.data), value.data, value.size);
+}
+
 helios_batch *helios_batch_new(void)
 {
     helios_batch *batch = mem_zalloc(sizeof(*batch));
@@ -106,7 +114,7 @@ void helios_batch_clear(helios_batch *batch)
     if (!batch)
         return;
     batch->body.size = 0;
-    batch->count = batch->range_deletes = 0;
+    batch->count = batch->range_deletes = batch->acks = 0;
     batch->user_bytes = 0;
     batch->error.status = HELIOS_OK;
     if (batch->table_size)

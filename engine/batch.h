@@ -23,6 +23,7 @@ struct helios_batch {
     struct batch_op *ops;
     size_t count, capacity;
     size_t range_deletes;
+    size_t acks; /* operations that acknowledge for a consumer; see feed_consumers.c */
     uint64_t user_bytes;
     bool several_branches; /* every op names its own: batch_append_on() alone adds */
     uint32_t *table;       /* open addressing over ops that put or delete a key: index + 1 */
@@ -57,6 +58,8 @@ void batch_truncate(struct helios_batch *, size_t count);
 /* For a batch of several branches: a put or delete of a key that none before has. */
 helios_status batch_append_on(struct helios_batch *, helios_branch_id, enum key_kind, uint8_t space,
                               helios_slice key, helios_slice value) CHECKED;
+/* Of an operation that puts another value of the same size. */
+void batch_set_value(struct helios_batch *, size_t index, helios_slice value);
 /* Marks what range deletes of the same batch, coming later, delete. */
 helios_status batch_settle(struct helios_batch *) CHECKED;
 /* HELIOS_INVALID for a key or value that can never be stored. */

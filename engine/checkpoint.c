@@ -1,6 +1,6 @@
 /* checkpoint.c - a consistent copy by hard links: tables and sealed log segments are linked, the live segment is
  * copied up to the visible edge (a link would share later writes). The copy has a new uuid. */
-#include "engine/engine_internal.h"
+#include "engine/feed.h"
 #include "engine/identity.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -70,6 +70,8 @@ static helios_status copy_locked(const struct copying *c)
             status = link_table(c, version->levels[l].files[i]->number);
     if (status == HELIOS_OK && db->wal)
         status = wal_each_segment(db->wal, c->upto, take_segment, (void *)c);
+    if (status == HELIOS_OK && state.feed_first)
+        status = feed_tables_link(db, c->path, state.feed_first);
     if (status == HELIOS_OK)
         status = sync_folders(c);
     if (status == HELIOS_OK)

@@ -105,6 +105,36 @@ static helios_status refill(struct helios_commits *c)
     return status;
 }
 
+/* ---- for the feed ---- */
+
+static helios_status count_commits(struct helios_db *db, helios_seq from, helios_seq to, size_t most,
+                                   struct timeline_count *out)
+{
+    struct helios_commits c = {.db = db, .from = from, .to = to, .oldest_first = true};
+    struct timeline_count counted = {0};
+    helios_commit_info info;
+
+    while (most-- && helios_commits_next(&c, &info)) {
+        if (!counted.first)
+            counted.first = info.seq - info.operations + 1;
+        counted.operations += info.operations;
+    }
+    if (c.error.status == HELIOS_OK)
+        *out = counted;
+    return error_tell(&c.error);
+}
+
+helios_status timeline_operations(struct helios_db *db, helios_seq from, helios_seq to,
+                                  struct timeline_count *out)
+{
+    return count_commits(db, from, to, SIZE_MAX, out);
+}
+
+helios_status timeline_first(struct helios_db *db, helios_seq from, helios_seq to, struct timeline_count *out)
+{
+    return count_commits(db, from, to, 1, out);
+}
+
 /* ---- the public calls ---- */
 
 static helios_status begin(struct helios_commits *c, const helios_commits_options *options)

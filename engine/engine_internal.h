@@ -5,7 +5,7 @@
  * manifest.c makes each change of the tree durable; open.c and recovery.c bring it all back.
  *
  * Lock order: manifest_mu, state_mu, commit_mu; the last is held for a few dozen instructions. Readers take none.
- * Those of tags.h stand above and below them. */
+ * Those of tags.h and feed_state.h stand above and below them. */
 #ifndef HELIOS_ENGINE_INTERNAL_H
 #define HELIOS_ENGINE_INTERNAL_H
 #include "base/buf.h"
@@ -21,6 +21,7 @@
 #include "compaction/pool.h"
 #include "engine/batch.h"
 #include "engine/event_log.h"
+#include "engine/feed_state.h"
 #include "engine/manifest.h"
 #include "engine/tags.h"
 #include "engine/version.h"
@@ -118,6 +119,7 @@ struct helios_db {
     struct pins *pins;   /* points */
     struct pins *floors; /* from a point on: transactions, histories */
     struct tags tags;    /* its own locks */
+    struct feed feed;    /* likewise */
     struct registry *registry;
     struct branch_holds holds; /* its own lock */
     _Atomic uint64_t

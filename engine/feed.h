@@ -2,18 +2,20 @@
  *
  * The feed is the log from its first lsn on: an exact number, the *watermark*, durable in the manifest before anything
  * below it goes; and the segment that it lies in. Segments go whole, entries logically. Tables of ingested commits
- * stay under a second name in wal/, until their commit lies below the watermark.
+ * stay under a second name in wal/, made before their record is written, until their commit lies below the watermark.
  *
  * Who needs it: consumers (durable names, entries of the system space, user key 'C' | name, that tell the last
- * acknowledged lsn) and open cursors; feed_retention holds what is younger, feed_retention_bytes wins over all. */
+ * acknowledged lsn); a cursor without a name holds nothing. feed_retention holds what is younger, feed_retention_bytes
+ * wins over all: consumers that it passes are lost, they get HELIOS_FEED_TRIMMED and hold nothing any more. */
 #ifndef HELIOS_ENGINE_FEED_H
 #define HELIOS_ENGINE_FEED_H
 #include "engine/engine_internal.h"
 
-/* HELIOS_UNSUPPORTED, naming the option, while no feed is kept. */
+/* HELIOS_UNSUPPORTED, naming the option, while no feed is kept; it is not by a read-only open. */
 helios_status feed_kept(struct helios_db *) CHECKED;
-/* The first lsn that is there, and the last: durable, or visible. 0: none. */
+/* The watermark: no entry is below. 0: no feed is kept. */
 helios_seq feed_first(struct helios_db *);
+/* The last lsn that is durable, or visible. Where an open has skipped numbers, maybe one of those. */
 helios_seq feed_last(struct helios_db *, bool unsynced);
 /* HELIOS_FEED_TRIMMED, with from and the watermark in the sentence, if from lies below it or in a range that a crash has
  * cut; but not for the first number of such a range: there goes on who has read everything before it. */
@@ -24,28 +26,74 @@ helios_status feed_check(struct helios_db *, helios_seq from) CHECKED;
 helios_status feed_floor_acquire(struct helios_db *, helios_seq next, pin_id *) CHECKED;
 void feed_floor_release(struct helios_db *, pin_id);
 
-/* ---- consumers ---- */
+/* ---- consumers: feed_consumers.c ---- */
 struct feed_consumer {
+    /* Constant. */
     char *name;
+    uint64_t created;
+    /* Changed under change_mu and mu of the feed, read under either. */
     helios_seq acked;   /* everything at or below is done with; 0: nothing */
+    helios_seq wanted;  /* by the batch that is being written */
     bool before_images; /* its floor holds the history that its images need, also while it is not open */
     bool open;
+    bool made; /* its commit is done; else it only holds */
+    /* Guarded by mu. */
+    bool lost;    /* what it has not acknowledged has gone */
+    pin_id floor; /* 0: none */
 };
-/* Opens a durable name for one reader, made at `from` if it is new (its stored position wins over from): *acked gets its
- * position. HELIOS_BUSY if it is open; HELIOS_INVALID for a name as tags and branches have them. */
+/* Opens a durable name for one reader, made at `from` if it is new (0: at the watermark; its stored position wins over
+ * from): *acked gets its position, it goes on at *acked + 1. What it wants of before-images is remembered. HELIOS_BUSY if it is
+ * open; HELIOS_INVALID for a name as tags and branches have them, or a new one above what there is; HELIOS_FEED_TRIMMED;
+ * HELIOS_HISTORY_GONE. */
 helios_status feed_consumer_open(struct helios_db *, const char *name, helios_seq from, bool before_images,
                                  struct feed_consumer **, helios_seq *acked) CHECKED;
 void feed_consumer_close(struct helios_db *, struct feed_consumer *);
 /* Durable; never goes back: an older lsn changes nothing. HELIOS_INVALID above what there is. */
 helios_status feed_consumer_ack(struct helios_db *, struct feed_consumer *, helios_seq lsn) CHECKED;
+/* Writes a settled batch with acknowledgements in it. */
+helios_status feed_write_acks(struct helios_db *, helios_branch_id, helios_durability, struct write_set *,
+                              helios_seq *commit) CHECKED;
+/* At open, when the watermark is known and before history is collected. */
+helios_status feed_consumers_load(struct helios_db *) CHECKED;
+void feed_consumers_release(struct helios_db *);
+/* Everything below may go as far as consumers are concerned; SEQ_MAX: there is none. */
+helios_seq feed_consumers_need(struct helios_db *);
+/* The watermark has moved: says who is lost by it. */
+void feed_consumers_passed(struct helios_db *);
+/* Who holds history, for lists; mem_free()d by the caller. */
+struct feed_held {
+    char name[256];
+    helios_seq at;
+    uint64_t since;
+};
+helios_status feed_consumers_held(struct helios_db *, struct feed_held **, size_t *count) CHECKED;
+size_t feed_consumers_count(struct helios_db *, bool lost); /* all of them, or the lost ones */
 
-/* ---- ingested commits ---- */
-/* The i-th table that an ingest record names, open, also after compactions: from the tree or under its name in wal/. The
- * caller unrefs it. */
+/* ---- ingested commits: feed_tables.c ---- */
+/* A table that an ingest record names, open, also after compactions: from the tree or under its name in wal/. The
+ * caller unrefs it. HELIOS_FEED_TRIMMED. */
 helios_status feed_table_open(struct helios_db *, const struct file_record *, helios_seq commit,
                               struct table_file **) CHECKED;
+/* Gives the tables of a reserved commit their second names, durably. On failure they have none. */
+helios_status feed_tables_keep(struct helios_db *, const struct compact_result *, helios_seq commit) CHECKED;
+/* At open: which there are. Names of commits that are not there, or below the watermark, go: without a feed all. */
+helios_status feed_tables_load(struct helios_db *) CHECKED;
+void feed_tables_trim(struct helios_db *, helios_seq first);     /* those of commits below */
+uint64_t feed_tables_bytes(struct helios_db *, helios_seq from); /* of commits at or above */
+/* For checkpoints: links those at or above from into another database's directory. Under manifest_mu. */
+helios_status feed_tables_link(struct helios_db *, const char *path, helios_seq from) CHECKED;
+/* <commit>-<number>.sst? */
+bool feed_table_name(const char *name, helios_seq *commit, uint64_t *number);
 
-/* ---- upkeep ---- */
+/* ---- open and upkeep ---- */
+helios_status feed_init(struct helios_db *) CHECKED; /* nothing is kept yet */
+void feed_release(struct helios_db *);
+/* Arrival of commits, as history_retention knows it. */
+helios_status feed_load_retention(struct helios_db *, const struct horizon_sample *, size_t count) CHECKED;
+/* After the replay, when numbers are what they will be; what it decides is durable with the next edit. */
+helios_status feed_begin(struct helios_db *) CHECKED;
+/* After that edit: what no feed needs any more goes. */
+void feed_settle(struct helios_db *);
 /* Of the janitor: what retention lets go. */
 void feed_look(struct helios_db *);
 

@@ -81,8 +81,10 @@ helios_status floor_acquire_horizon(struct helios_db *db, helios_pin_kind kind, 
 /* What was committed before the oldest point that anybody can still ask for is not asked for by time. */
 static void set_timeline_rule(struct helios_db *db, struct job_rules *rules)
 {
-    helios_seq point = rules->rules.horizon;
+    helios_seq point = rules->rules.horizon, feed = atomic_load(&db->feed.first);
 
+    if (feed && feed - 1 < point) /* trims count by it, and the feed is found by time */
+        point = feed - 1;
     if (rules->pins && rules->pins[0] < point)
         point = rules->pins[0];
     rules->rules.aged = timeline_keys;

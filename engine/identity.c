@@ -2,6 +2,7 @@
 #include "engine/identity.h"
 #include "base/coding.h"
 #include "base/hash.h"
+#include "engine/feed.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -211,9 +212,11 @@ static helios_status remove_numbered(void *arg, const char *name)
     struct removal *r = arg;
     char path[PATH_BYTES], aside[16];
     uint64_t number;
+    helios_seq commit;
 
     snprintf(aside, sizeof(aside), "%s.tmp", r->ending);
-    if (!numbered_name(name, r->ending, &number) && !numbered_name(name, aside, &number))
+    if (!numbered_name(name, r->ending, &number) && !numbered_name(name, aside, &number) &&
+        !feed_table_name(name, &commit, &number))
         return HELIOS_OK;
     snprintf(path, sizeof(path), "%s/%s", r->path, name);
     keep_first(r, io_remove(r->fs, path));

@@ -3,6 +3,7 @@
  *
  * The tables' keys carry version 1 in the file; the manifest holds the one true version of all of them
  * (table_file.override_seq), as it is not known before the reservation. */
+#include "engine/feed.h"
 #include "engine/ingest.h"
 #include "engine/txn.h"
 #include <assert.h>
@@ -336,13 +337,16 @@ static helios_status give_up(struct helios_db *db, helios_branch_id branch, cons
     return status == HELIOS_OK ? publish_void(db, reserved) : db_fail(db, status);
 }
 
-/* A transaction may still lose; then nothing of it stands in the log. */
+/* A transaction may still lose, and the feed's names of the tables fail to be made; then nothing of it stands in the
+ * log. */
 static helios_status validate(struct helios_db *db, helios_branch_id branch, struct helios_txn *txn,
-                              const struct reserved *reserved)
+                              const struct reserved *reserved, const struct compact_result *result)
 {
     struct error_note note = {0};
     helios_status status = txn ? txn_validate_reserved(txn, reserved) : HELIOS_OK;
 
+    if (status == HELIOS_OK)
+        status = feed_tables_keep(db, result, reserved->last);
     if (status == HELIOS_OK)
         return HELIOS_OK;
     error_keep(&note, status);
@@ -421,7 +425,7 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
     if (!handed)
         footprint_unref(footprint);
     if (status == HELIOS_OK)
-        status = validate(db, branch, txn, &reserved);
+        status = validate(db, branch, txn, &reserved, &ingest->result);
     named = status == HELIOS_OK;
     if (status == HELIOS_OK)
         status = commit_tables(db, branch, &reserved, &body, ingest->user_bytes, &ingest->result, changes);

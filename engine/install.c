@@ -99,6 +99,8 @@ static void next_state(struct helios_db *db, const struct mem_slot *flushed, str
     state->last = atomic_load(&db->visible);
     state->clean = false;
     state->clean_end = 0;
+    state->feed_first = db->feed.mark;
+    state->feed_segment = db->feed.segment;
     state->user_bytes = atomic_load_explicit(&db->user_bytes, memory_order_relaxed);
 }
 

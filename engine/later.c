@@ -16,8 +16,6 @@ static helios_status not_yet(const char *what)
 REFUSE(helios_changes_new, (helios_db * db, const helios_changes_options *options, helios_changes **changes))
 REFUSE(helios_changes_next, (helios_changes * changes, uint64_t timeout, helios_change *change))
 REFUSE(helios_changes_ack, (helios_changes * changes, helios_seq lsn))
-REFUSE(helios_feed_trim, (helios_db * db, helios_seq below, uint64_t *removed))
-REFUSE(helios_feed_bounds, (helios_db * db, helios_seq *oldest, helios_seq *newest))
 #undef REFUSE
 
 /* None of these handles can exist yet. */

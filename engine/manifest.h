@@ -34,6 +34,8 @@ struct manifest_state {
     uint64_t user_bytes;         /* written by users since creation, for write amplification */
     helios_seq timeline_flushed; /* commits at or below have their timeline entries in tables, or had them */
     uint64_t clock;              /* no later commit has an earlier time */
+    helios_seq feed_first;       /* the feed has every entry from here on; 0: none is kept */
+    uint64_t feed_segment;       /* and segments from here on stay for it */
     uint32_t lost_count;
     struct lost_range lost[LOST_RANGES_MAX]; /* oldest first */
 };

@@ -50,6 +50,7 @@ void manifest_state_of(const uint64_t n[STATE_FIELDS], struct manifest_state *s)
     s->user_bytes = n[11];
     s->timeline_flushed = s->flushed; /* unless the edit says more: there was no timeline once */
     s->clock = 0;
+    s->feed_first = s->feed_segment = 0; /* likewise */
 }
 
 static void properties_to_numbers(const struct table_properties *p, uint64_t n[PROPERTY_FIELDS])
@@ -98,6 +99,7 @@ static helios_status put_numbers(helios_buf *body, unsigned char tag, const uint
 helios_status manifest_put_state(helios_buf *body, const struct manifest_state *state)
 {
     const uint64_t timeline[2] = {state->timeline_flushed, state->clock};
+    const uint64_t feed[2] = {state->feed_first, state->feed_segment};
     uint64_t numbers[STATE_FIELDS];
     helios_status status;
 
@@ -105,6 +107,8 @@ helios_status manifest_put_state(helios_buf *body, const struct manifest_state *
     status = put_numbers(body, FIELD_STATE, numbers, STATE_FIELDS);
     if (status == HELIOS_OK)
         status = put_numbers(body, FIELD_TIMELINE, timeline, 2);
+    if (status == HELIOS_OK && state->feed_first)
+        status = put_numbers(body, FIELD_FEED, feed, 2);
     for (uint32_t i = 0; i < state->lost_count && status == HELIOS_OK; i++) {
         const uint64_t range[2] = {state->lost[i].first, state->lost[i].last};
 
@@ -198,7 +202,8 @@ static size_t field_numbers(unsigned char tag)
     case FIELD_ADD: return ADD_FIELDS;
     case FIELD_REMOVE:
     case FIELD_LOST:
-    case FIELD_TIMELINE: return 2;
+    case FIELD_TIMELINE:
+    case FIELD_FEED: return 2;
     default: return 0;
     }
 }
@@ -219,7 +224,7 @@ bool manifest_read_field(struct reader *r, struct manifest_field *field)
 
     memset(field, 0, sizeof(*field));
     field->tag = read_u8(r);
-    if (r->bad || field->tag < FIELD_SNAPSHOT || field->tag > FIELD_TIMELINE)
+    if (r->bad || field->tag < FIELD_SNAPSHOT || field->tag > FIELD_FEED)
         return false;
     if (field->tag == FIELD_SNAPSHOT)
         return true;
@@ -320,6 +325,9 @@ void manifest_field_text(const struct manifest_field *f, char *text, size_t size
         break;
     case FIELD_TIMELINE:
         snprintf(text, size, "  timeline flushed=%" PRIu64 " clock=%" PRIu64, f->numbers[0], f->numbers[1]);
+        break;
+    case FIELD_FEED:
+        snprintf(text, size, "  feed first=%" PRIu64 " segment=%" PRIu64, f->numbers[0], f->numbers[1]);
         break;
     default: snprintf(text, size, "  lost numbers %" PRIu64 "..%" PRIu64, f->numbers[0], f->numbers[1]);
     }

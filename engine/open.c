@@ -2,6 +2,7 @@
  * identity and manifest, check that the files are there, replay the log, start a new segment and the
  * background. A failed open undoes what it made. */
 #include "engine/branches.h"
+#include "engine/feed.h"
 #include "engine/identity.h"
 #include "engine/merge.h"
 #include <assert.h>
@@ -35,8 +36,6 @@ static helios_status check_options(const helios_options *o)
         return fail(HELIOS_INVALID, "compression is none of helios_compression");
     if ((unsigned)o->durability > HELIOS_DURABILITY_SYNC)
         return fail(HELIOS_INVALID, "durability is none of helios_durability");
-    if (o->feed_retention != 0 || o->feed_retention_bytes != 0)
-        return fail(HELIOS_UNSUPPORTED, "feed_retention: the change feed is not in this version");
     if (o->read_only && o->in_memory)
         return fail(HELIOS_INVALID, "an in-memory database cannot be opened read-only: it is always new");
     return HELIOS_OK;
@@ -116,6 +115,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->queue.mu);
     condition_init(&db->state_changed);
     tags_init(&db->tags);
+    status = feed_init(db);
     mutex_init(&db->registry_mu);
     holds_init(&db->holds, NULL);
     mutex_init(&db->merge_mu);
@@ -130,6 +130,8 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     *out = db;
     if (!db->path || !db->wal_directory || !db->sst_directory || !db->ring || !db->flush_job)
         return fail_no_memory(sizeof(*db));
+    if (status != HELIOS_OK)
+        return status;
     db->flush_job->db = db;
     db->flush_job->job.run = flush_run;
     db->ingest_bytes = ingest_limit(options->memtable_bytes);
@@ -170,6 +172,7 @@ static void db_free(struct helios_db *db)
     epoch_drain(); /* views let go of their tables, */
     epoch_drain(); /* and these of their blocks, which are charged to the cache */
     memtable_pool_release();
+    feed_release(db); /* consumers let go of their floors */
     pins_free(db->pins);
     pins_free(db->floors);
     tags_release(&db->tags);
@@ -496,6 +499,7 @@ static helios_status load_retention(struct helios_db *db)
     helios_seq horizon = db->manifest_state.horizon < latest ? db->manifest_state.horizon : latest;
     size_t count = 0, room = db->version->file_count + 1;
     struct horizon_sample *samples = mem_array(room, sizeof(*samples));
+    helios_status status;
     bool ahead;
 
     if (!samples)
@@ -514,12 +518,13 @@ static helios_status load_retention(struct helios_db *db)
     horizon_init(&db->retention, db->options.history_retention, horizon);
     ahead = horizon_load(&db->retention, io_monotonic(db->fs), io_time(db->fs), samples, count);
     mutex_unlock(&db->state_mu);
+    status = feed_load_retention(db, samples, count);
     if (ahead)
         event_log_say(db->events,
                       "the clock of an earlier run was ahead of this one's: history is kept longer");
     mem_free(samples);
     atomic_store(&db->horizon, horizon);
-    return HELIOS_OK;
+    return status;
 }
 
 static void tell_recovery(struct helios_db *db, const struct wal_recovery *r)
@@ -556,7 +561,8 @@ static helios_status replay_and_start_log(struct helios_db *db)
         .sync_interval = ASYNC_INTERVAL,
         .use_mapping = true,
         .recycle_max = RECYCLE_MAX,
-        .keep = WAL_KEEP_NONE,
+        /* Also if no feed is wanted any more: nothing goes before the manifest says so. */
+        .keep = state->feed_first ? state->feed_segment : WAL_KEEP_NONE,
     };
     struct wal_recovery recovery = {
         .floor = state->log_floor,
@@ -622,6 +628,8 @@ static helios_status bring_back(struct helios_db *db)
     db->next_file = db->manifest_state.next_file;
     db->next = db->manifest_state.flushed + 1;
     db->ceiling = db->manifest_state.ceiling;
+    db->feed.mark = db->manifest_state.feed_first;
+    db->feed.segment = db->manifest_state.feed_segment;
     atomic_store(&db->visible, db->manifest_state.flushed);
     atomic_store(&db->latest, db->manifest_state.timeline_flushed);
     db->timeline_flushed = db->manifest_state.timeline_flushed;
@@ -639,8 +647,10 @@ static helios_status start(struct helios_db *db)
     if (!db->options.read_only) {
         /* The new ceiling is durable before a number above the old one is handed out. */
         status = tree_install(db, NULL, 0, NULL);
-        if (status == HELIOS_OK)
+        if (status == HELIOS_OK) {
             sweep_leftovers(db);
+            feed_settle(db);
+        }
     }
     if (status != HELIOS_OK)
         return status;
@@ -651,14 +661,19 @@ static helios_status start(struct helios_db *db)
     return HELIOS_OK;
 }
 
-/* An in-memory database keeps no log: nothing would survive to replay it. */
+/* An in-memory database keeps no log, as nothing would survive to replay it, unless it is its change feed. */
+static bool keeps_log(const struct helios_db *db)
+{
+    return !db->options.in_memory || db->options.feed_retention != 0;
+}
+
 static helios_status open_found(struct helios_db *db)
 {
     helios_status status = bring_back(db);
 
     if (status == HELIOS_OK && !db->options.read_only)
         status = background_start(db); /* the replay flushes what fills up */
-    if (status == HELIOS_OK && !db->options.in_memory)
+    if (status == HELIOS_OK && keeps_log(db))
         status = replay_and_start_log(db);
     if (status == HELIOS_OK)
         status = load_retention(db);
@@ -675,7 +690,8 @@ static helios_status open_found(struct helios_db *db)
     if (status != HELIOS_OK)
         return status;
     fate_begin(db);
-    return start(db);
+    status = feed_begin(db);
+    return status == HELIOS_OK ? start(db) : status;
 }
 
 helios_status engine_open(struct io_fs *fs, const char *path, const helios_options *given, helios_db **out)
@@ -786,12 +802,13 @@ helios_status helios_close(helios_db *db)
     status = check_handles(db);
     if (status != HELIOS_OK)
         return status;
-    if (db->options.in_memory)
-        background_stop(db);
-    else if (!db->options.read_only)
+    if (!db->options.read_only && !db->options.in_memory) {
         status = close_writable(db);
-    else
+    } else {
         background_stop(db);
+        status = wal_close(db->wal, NULL);
+        db->wal = NULL;
+    }
     if (status == HELIOS_OK)
         event_log_say(db->events, "closed");
     error_keep(&note, status);

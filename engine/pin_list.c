@@ -1,5 +1,5 @@
-/* pin_list.c - what holds history, as one list: pins and floors of this process, and tags. */
-#include "engine/engine_internal.h"
+/* pin_list.c - what holds history, as one list: pins and floors of this process, tags, consumers. */
+#include "engine/feed.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@ enum { THREAD_TEXT_BYTES = 20 }; /* "thread 4194303" */
 struct sources_of_pins {
     struct pin_info *points, *floors;
     helios_tag_info *tags;
-    size_t point_count, floor_count, tag_count;
+    struct feed_held *consumers;
+    size_t point_count, floor_count, tag_count, consumer_count;
 };
 
 /* The list under way: entries from the front, the owners' texts behind all of them. */
@@ -25,6 +26,8 @@ static void add_pins(struct pin_listing *l, const struct pin_info *pins, size_t 
     for (size_t i = 0; i < count; i++) {
         const struct pin_owner *owner = &pins[i].owner;
 
+        if (owner->kind == HELIOS_PIN_CONSUMER) /* by its name, below */
+            continue;
         snprintf(l->text, THREAD_TEXT_BYTES, "thread %" PRIu32, owner->thread);
         l->list[l->count++] = (helios_pin_info){
             .kind = owner->kind,
@@ -54,6 +57,23 @@ static void add_tags(struct pin_listing *l, const helios_tag_info *tags, size_t 
     }
 }
 
+static void add_consumers(struct pin_listing *l, const struct feed_held *consumers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(consumers[i].name) + 1;
+
+        memcpy(l->text, consumers[i].name, size);
+        l->list[l->count++] = (helios_pin_info){
+            .kind = HELIOS_PIN_CONSUMER,
+            .owner = l->text,
+            .at = consumers[i].at ? consumers[i].at : HELIOS_SEQ_NONE,
+            .since = consumers[i].since,
+            .from_on = true,
+        };
+        l->text += size;
+    }
+}
+
 /* By point, oldest first, "before the first commit" before all; then by age. */
 static int compare_pins(const void *a, const void *b)
 {
@@ -67,12 +87,15 @@ static int compare_pins(const void *a, const void *b)
 
 static helios_status merge_sources(const struct sources_of_pins *s, helios_pin_info **out, size_t *n)
 {
-    size_t in_memory = s->point_count + s->floor_count, count = in_memory + s->tag_count;
+    size_t in_memory = s->point_count + s->floor_count;
+    size_t count = in_memory + s->tag_count + s->consumer_count;
     size_t bytes = count * sizeof(helios_pin_info) + in_memory * THREAD_TEXT_BYTES + 1;
     struct pin_listing l = {0};
 
     for (size_t i = 0; i < s->tag_count; i++)
         bytes += strlen(s->tags[i].name) + 1;
+    for (size_t i = 0; i < s->consumer_count; i++)
+        bytes += strlen(s->consumers[i].name) + 1;
     l.list = mem_zalloc(bytes);
     if (!l.list)
         return fail_no_memory(bytes);
@@ -80,9 +103,10 @@ static helios_status merge_sources(const struct sources_of_pins *s, helios_pin_i
     add_pins(&l, s->points, s->point_count, false);
     add_pins(&l, s->floors, s->floor_count, true);
     add_tags(&l, s->tags, s->tag_count);
-    qsort(l.list, count, sizeof(*l.list), compare_pins);
+    add_consumers(&l, s->consumers, s->consumer_count);
+    qsort(l.list, l.count, sizeof(*l.list), compare_pins);
     *out = l.list;
-    *n = count;
+    *n = l.count;
     return HELIOS_OK;
 }
 
@@ -99,9 +123,12 @@ helios_status helios_pin_list(helios_db *db, helios_pin_info **list, size_t *n)
     if (status == HELIOS_OK)
         status = helios_tag_list(db, &s.tags, &s.tag_count);
     if (status == HELIOS_OK)
+        status = feed_consumers_held(db, &s.consumers, &s.consumer_count);
+    if (status == HELIOS_OK)
         status = merge_sources(&s, list, n);
     mem_free(s.points);
     mem_free(s.floors);
     mem_free(s.tags);
+    mem_free(s.consumers);
     return status;
 }

@@ -1,5 +1,6 @@
 /* stats.c - numbers about a running database, by name and as JSON. */
 #include "engine/branches.h"
+#include "engine/feed.h"
 #include <inttypes.h>
 
 struct numbers {
@@ -109,10 +110,23 @@ static uint64_t log_written(const struct numbers *n)
 {
     return n->db->wal ? wal_written(n->db->wal) : 0;
 }
-static uint64_t no_feed(const struct numbers *n)
+
+/* What is there for it alone, but for tables that are in the tree as well. */
+static uint64_t feed_bytes(const struct numbers *n)
 {
-    (void)n;
-    return 0; /* none is kept */
+    return feed_first(n->db) ? wal_kept_bytes(n->db->wal) + feed_tables_bytes(n->db, 0) : 0;
+}
+static uint64_t feed_watermark(const struct numbers *n)
+{
+    return feed_first(n->db);
+}
+static uint64_t consumers(const struct numbers *n)
+{
+    return feed_consumers_count(n->db, false);
+}
+static uint64_t lost_consumers(const struct numbers *n)
+{
+    return feed_consumers_count(n->db, true);
 }
 
 static uint64_t running(const struct numbers *n)
@@ -200,7 +214,10 @@ static const struct {
     {"branches.dropped.bytes", dropped_bytes},
     {"latest", latest},
     {"horizon", horizon},
-    {"feed.bytes", no_feed},
+    {"feed.bytes", feed_bytes},
+    {"feed.first", feed_watermark},
+    {"feed.consumers", consumers},
+    {"feed.consumers.trimmed", lost_consumers},
 };
 
 static void numbers_init(struct numbers *n, struct helios_db *db)

@@ -392,6 +392,18 @@ helios_seq timeline_floor(struct helios_db *db, helios_seq point)
     return entry.last;
 }
 
+helios_status timeline_commit_at(struct helios_db *db, helios_seq seq, helios_seq *last)
+{
+    const struct lookup_point point = {.seq = seq};
+    enum lookup_result result;
+    struct timeline_entry entry;
+    helios_status status = look_up(db, &point, &entry, &result);
+
+    if (status == HELIOS_OK)
+        *last = result == COMMIT_FOUND ? entry.last : 0;
+    return status;
+}
+
 /* ---- the public look-ups ---- */
 
 /* Commits that are reserved from now on are later than min(time, now), and those before are visible on return. */

@@ -26,4 +26,17 @@ helios_status timeline_run_below(struct helios_db *, struct sources *, helios_se
  * that is in tables. 0: none. Failures to read count as none. */
 helios_seq timeline_floor(struct helios_db *, helios_seq point);
 
+/* The last commit numbered at or below seq; 0: none that is known. */
+helios_status timeline_commit_at(struct helios_db *, helios_seq seq, helios_seq *last) CHECKED;
+/* The commits numbered in [from, to], which the caller keeps in the timeline: how many operations they have, and the
+ * lsn of the first; zeros: there are none. Walks over all of them, or to the first: commits.c. */
+struct timeline_count {
+    uint64_t operations;
+    helios_seq first;
+};
+helios_status timeline_operations(struct helios_db *, helios_seq from, helios_seq to,
+                                  struct timeline_count *) CHECKED;
+helios_status timeline_first(struct helios_db *, helios_seq from, helios_seq to,
+                             struct timeline_count *) CHECKED;
+
 #endif

@@ -1,6 +1,6 @@
 /* write.c - the public writes: check the arguments, make a write set of them, commit. */
 #include "engine/branches.h"
-#include "engine/engine_internal.h"
+#include "engine/feed.h"
 
 static const helios_write_options default_write = HELIOS_WRITE_OPTIONS_INIT;
 
@@ -134,5 +134,7 @@ helios_status helios_write(helios_db *db, const helios_write_options *given, hel
         return HELIOS_OK;
     }
     set = write_set_of(batch);
+    if (batch->acks)
+        return feed_write_acks(db, options.branch, options.durability, &set, commit);
     return commit_write(db, options.branch, options.durability, &set, commit);
 }

@@ -86,21 +86,21 @@ static _Atomic uint64_t *owner_at(const struct pins *pins, pin_id id)
     return &group_at(pins, (id - 1) / GROUP_SLOTS)->owners[(id - 1) % GROUP_SLOTS];
 }
 
-/* One word, so that it is never torn: kind (2 bits), thread (22), time (40, in 4096 us: until 2112). */
-_Static_assert(HELIOS_PIN_SNAPSHOT == 0 && HELIOS_PIN_HISTORY == 3, "the kinds of pins in memory fit two bits");
+/* One word, so that it is never torn: kind (3 bits), thread (22), time (39, in 8192 us: until 2112). */
+_Static_assert(HELIOS_PIN_SNAPSHOT == 0 && HELIOS_PIN_CONSUMER == 6, "the kinds of pins fit three bits");
 
 static uint64_t owner_word(const struct pin_owner *owner)
 {
-    return (uint64_t)owner->kind << 62 | (uint64_t)(owner->thread & 0x3fffff) << 40 |
-           (owner->since >> 12 & 0xffffffffff);
+    return (uint64_t)owner->kind << 61 | (uint64_t)(owner->thread & 0x3fffff) << 39 |
+           (owner->since >> 13 & 0x7fffffffff);
 }
 
 static struct pin_owner owner_of(uint64_t word)
 {
     return (struct pin_owner){
-        .kind = (helios_pin_kind)(word >> 62),
-        .thread = (uint32_t)(word >> 40 & 0x3fffff),
-        .since = (word & 0xffffffffff) << 12,
+        .kind = (helios_pin_kind)(word >> 61),
+        .thread = (uint32_t)(word >> 39 & 0x3fffff),
+        .since = (word & 0x7fffffffff) << 13,
     };
 }
 

@@ -18,9 +18,9 @@ typedef uint32_t pin_id; /* 0: none */
 
 /* Whose it is, for lists. */
 struct pin_owner {
-    helios_pin_kind kind; /* SNAPSHOT, ITERATOR, TRANSACTION, HISTORY */
+    helios_pin_kind kind; /* SNAPSHOT, ITERATOR, TRANSACTION, HISTORY, CONSUMER */
     uint32_t thread;      /* thread_id(); 22 bits are kept, as many as Linux hands out */
-    uint64_t since;       /* us since 1970; kept to 4 ms */
+    uint64_t since;       /* us since 1970; kept to 8 ms */
 };
 
 helios_status pins_new(struct pins **) CHECKED;

@@ -17,15 +17,17 @@ static helios_slice place_key(char **at, helios_slice key)
     return placed;
 }
 
-helios_status table_file_new(struct table_home *home, uint64_t number, uint64_t size, helios_seq override_seq,
-                             helios_slice smallest, helios_slice largest, bool largest_exclusive,
-                             const struct table_properties *properties, struct table_file **out)
+helios_status table_file_new_at(struct table_home *home, const char *path, uint64_t number, uint64_t size,
+                                helios_seq override_seq, helios_slice smallest, helios_slice largest,
+                                bool largest_exclusive, const struct table_properties *properties,
+                                struct table_file **out)
 {
-    struct table_file *f = mem_zalloc(sizeof(*f) + smallest.size + largest.size);
+    size_t path_size = path ? strlen(path) + 1 : 0, bytes = smallest.size + largest.size + path_size;
+    struct table_file *f = mem_zalloc(sizeof(*f) + bytes);
     char *at = (char *)(f + 1);
 
     if (!f)
-        return fail_no_memory(sizeof(*f) + smallest.size + largest.size);
+        return fail_no_memory(sizeof(*f) + bytes);
     atomic_init(&f->refs, 1);
     f->home = home;
     f->number = number;
@@ -33,10 +35,20 @@ helios_status table_file_new(struct table_home *home, uint64_t number, uint64_t 
     f->override_seq = override_seq;
     f->smallest = place_key(&at, smallest);
     f->largest = place_key(&at, largest);
+    if (path)
+        f->path = memcpy(at, path, path_size);
     f->largest_exclusive = largest_exclusive;
     f->properties = *properties;
     *out = f;
     return HELIOS_OK;
+}
+
+helios_status table_file_new(struct table_home *home, uint64_t number, uint64_t size, helios_seq override_seq,
+                             helios_slice smallest, helios_slice largest, bool largest_exclusive,
+                             const struct table_properties *properties, struct table_file **out)
+{
+    return table_file_new_at(home, NULL, number, size, override_seq, smallest, largest, largest_exclusive,
+                             properties, out);
 }
 
 struct table_file *table_file_ref(struct table_file *f)
@@ -53,7 +65,7 @@ void table_file_path(const struct table_home *home, uint64_t number, char *out, 
     snprintf(out, size, "%s/%08" PRIu64 ".sst", home->directory, number);
 }
 
-/* A file that cannot be removed stays behind as one that no version lists; the next open of the
+/* Only files of the tree are dropped, and those lie under their number. A file that cannot be removed stays behind as one that no version lists; the next open of the
  * database sweeps those. */
 static void remove_file(struct table_file *f)
 {
@@ -96,7 +108,8 @@ static helios_status open_locked(struct table_file *f, struct table **out)
 
     if (!table) {
         table_file_path(f->home, f->number, path, sizeof(path));
-        status = table_open(f->home->fs, path, f->number, f->size, f->override_seq, f->home->cache, &table);
+        status = table_open(f->home->fs, f->path ? f->path : path, f->number, f->size, f->override_seq,
+                            f->home->cache, &table);
         if (status != HELIOS_OK)
             return status;
         atomic_store_explicit(&f->table, table, memory_order_release);

@@ -23,6 +23,7 @@ struct table_file {
     _Atomic bool dropped;          /* no version has it any more: the last unref unlinks the file */
     bool busy;                     /* input of a running job; guarded by the engine's job lock */
     struct table_home *home;
+    const char *path; /* behind this struct; NULL: where home has its number */
     uint64_t number, size;
     helios_seq override_seq;        /* ingested: the one version of all its keys; else 0 */
     helios_slice smallest, largest; /* keys with layer; behind this struct */
@@ -39,6 +40,11 @@ struct table_file {
 helios_status table_file_new(struct table_home *, uint64_t number, uint64_t size, helios_seq override_seq,
                              helios_slice smallest, helios_slice largest, bool largest_exclusive,
                              const struct table_properties *, struct table_file **) CHECKED;
+/* The same for a file that lies elsewhere. */
+helios_status table_file_new_at(struct table_home *, const char *path, uint64_t number, uint64_t size,
+                                helios_seq override_seq, helios_slice smallest, helios_slice largest,
+                                bool largest_exclusive, const struct table_properties *,
+                                struct table_file **) CHECKED;
 struct table_file *table_file_ref(struct table_file *);
 void table_file_unref(struct table_file *); /* NULL is fine; call without locks */
 /* The open table, opened if need be (does I/O then). Borrowed: as long as the file is referenced. */

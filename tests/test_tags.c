@@ -437,7 +437,7 @@ static void test_pin_list(void)
         assert(pins[i].kind == kinds[i] && pins[i].branch == 0);
         assert(pins[i].at == (i < 3 ? first : helios_latest(db)));
         assert(strcmp(pins[i].owner, i == 2 ? "a tag" : thread) == 0);
-        assert(pins[i].since <= since && since - pins[i].since < 4096);
+        assert(pins[i].since <= since && since - pins[i].since < 8192);
         assert(pins[i].from_on == (i == 3));
     }
     helios_free(pins);

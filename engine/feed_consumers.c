@@ -1,0 +1,790 @@
+/* feed_consumers.c - durable names of readers of the feed: their entries in the system space, the list in memory, what
+ * they hold, the public calls. tags.c is the model.
+ *
+ * A consumer is two entries of branch 0, system space, made by one commit: 'C' | name says what it is, 'c' | name how far
+ * it is, so that an acknowledgement is one small put, by itself or within a batch. Positions only grow: whoever writes one
+ * holds change_mu from the look at the old one to the publication of its commit; durability is waited for afterwards, so
+ * that acknowledgements share syncs. In memory a position may be ahead of the disk: a trim syncs before it relies on it. */
+#include "engine/feed.h"
+#include "base/coding.h"
+#include "base/utf8.h"
+#include "engine/read.h"
+#include <assert.h>
+#include <inttypes.h>
+
+/* The values, little-endian:
+ *   'C'   0         1       2         10       'c'   0         1       9
+ *         | version | flags | created |              | version | acked |   */
+enum {
+    CONSUMER_KEY = 'C',
+    CONSUMER_VERSION = 0,
+    CONSUMER_FLAGS = 1,
+    CONSUMER_CREATED = 2,
+    CONSUMER_SIZE = 10,
+    POSITION_KEY = 'c',
+    POSITION_VERSION = 0,
+    POSITION_ACKED = 1,
+    POSITION_SIZE = 9,
+    VERSION_NOW = 1,
+    FLAG_BEFORE_IMAGES = 1,
+    NAME_MAX_BYTES = 255,
+};
+_Static_assert(NAME_MAX_BYTES + 1 == sizeof(((struct feed_held *)0)->name), "every name fits");
+
+static helios_status check_name(const char *name)
+{
+    size_t size = strlen(name), at;
+
+    if (size == 0 || size > NAME_MAX_BYTES)
+        return fail(HELIOS_INVALID, "a consumer's name has 1 to %d bytes, this one %zu", NAME_MAX_BYTES, size);
+    at = utf8_bad_byte(name, size);
+    if (at < size)
+        return fail(HELIOS_INVALID, "a consumer's name is UTF-8 without control characters; byte %zu is not",
+                    at);
+    return HELIOS_OK;
+}
+
+/* ---- the list ---- */
+
+/* Where the name is or would be. Under change_mu or mu. */
+static size_t find(const struct feed *feed, helios_slice name, bool *found)
+{
+    size_t from = 0, to = feed->consumer_count;
+
+    *found = false;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        const char *other = feed->consumers[middle]->name;
+        int order = slice_compare(slice_make(other, strlen(other)), name);
+
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+/* NULL: none, or not yet. Under change_mu. */
+static struct feed_consumer *find_made(const struct feed *feed, helios_slice name)
+{
+    bool found;
+    size_t at = find(feed, name, &found);
+
+    return found && feed->consumers[at]->made ? feed->consumers[at] : NULL;
+}
+
+static void consumer_free(struct feed_consumer *c)
+{
+    if (!c)
+        return;
+    mem_free(c->name);
+    mem_free(c);
+}
+
+static helios_status consumer_new(helios_slice name, struct feed_consumer **out)
+{
+    struct feed_consumer *c = mem_zalloc(sizeof(*c));
+
+    if (c)
+        c->name = mem_alloc(name.size + 1);
+    if (!c || !c->name) {
+        consumer_free(c);
+        return fail_no_memory(sizeof(*c) + name.size + 1);
+    }
+    memcpy(c->name, name.data, name.size);
+    c->name[name.size] = 0;
+    *out = c;
+    return HELIOS_OK;
+}
+
+/* Takes the consumer, whose name is not there yet, unless it fails. */
+static helios_status list_add(struct feed *feed, struct feed_consumer *c)
+{
+    helios_status status = HELIOS_OK;
+    bool found;
+    size_t at;
+
+    mutex_lock(&feed->mu);
+    if (feed->consumer_count == feed->consumer_capacity) {
+        size_t capacity = feed->consumer_capacity ? feed->consumer_capacity * 2 : 16;
+        struct feed_consumer **grown = mem_realloc(feed->consumers, capacity * sizeof(struct feed_consumer *));
+
+        if (grown) {
+            feed->consumers = grown;
+            feed->consumer_capacity = capacity;
+        } else {
+            status = fail_no_memory(capacity * sizeof(struct feed_consumer *));
+        }
+    }
+    if (status == HELIOS_OK) {
+        at = find(feed, slice_make(c->name, strlen(c->name)), &found);
+        assert(!found);
+        memmove(feed->consumers + at + 1, feed->consumers + at,
+                (feed->consumer_count++ - at) * sizeof(struct feed_consumer *));
+        feed->consumers[at] = c;
+    }
+    mutex_unlock(&feed->mu);
+    return status;
+}
+
+/* Out of the list, with what it holds. Under change_mu. */
+static void list_remove(struct helios_db *db, struct feed_consumer *c)
+{
+    struct feed *feed = &db->feed;
+    bool found;
+    size_t at;
+
+    mutex_lock(&feed->mu);
+    at = find(feed, slice_make(c->name, strlen(c->name)), &found);
+    assert(found);
+    memmove(feed->consumers + at, feed->consumers + at + 1,
+            (--feed->consumer_count - at) * sizeof(struct feed_consumer *));
+    mutex_unlock(&feed->mu);
+    pins_release(db->floors, c->floor);
+    consumer_free(c);
+}
+
+void feed_consumers_release(struct helios_db *db)
+{
+    struct feed *feed = &db->feed;
+
+    for (size_t i = 0; i < feed->consumer_count; i++) {
+        pins_release(db->floors, feed->consumers[i]->floor);
+        consumer_free(feed->consumers[i]);
+    }
+    mem_free(feed->consumers);
+}
+
+/* ---- what they hold ---- */
+
+static helios_status floor_of(struct helios_db *db, helios_seq acked, pin_id *pin)
+{
+    const struct pin_owner owner = pin_owner_now(db, HELIOS_PIN_CONSUMER);
+
+    return pins_acquire_at(db->floors, &owner, acked, &db->horizon, NULL, NULL, pin);
+}
+
+helios_seq feed_consumers_need(struct helios_db *db)
+{
+    struct feed *feed = &db->feed;
+    helios_seq need = SEQ_MAX;
+
+    mutex_lock(&feed->mu);
+    for (size_t i = 0; i < feed->consumer_count; i++) {
+        const struct feed_consumer *c = feed->consumers[i];
+
+        if (!c->lost && c->acked + 1 < need)
+            need = c->acked + 1;
+    }
+    mutex_unlock(&feed->mu);
+    return need;
+}
+
+/* A lost one holds no history either. */
+static void lose_locked(struct helios_db *db, struct feed_consumer *c)
+{
+    c->lost = true;
+    pins_release(db->floors, c->floor);
+    c->floor = 0;
+}
+
+void feed_consumers_passed(struct helios_db *db)
+{
+    struct feed *feed = &db->feed;
+    helios_seq first = atomic_load(&feed->first);
+
+    mutex_lock(&feed->mu);
+    for (size_t i = 0; i < feed->consumer_count; i++) {
+        struct feed_consumer *c = feed->consumers[i];
+
+        if (c->lost || c->acked + 1 >= first)
+            continue;
+        lose_locked(db, c);
+        event_log_say(db->events,
+                      "feed_retention_bytes: entries up to %" PRIu64
+                      " have gone, consumer \"%s\" stood at %" PRIu64,
+                      first - 1, c->name, c->acked);
+    }
+    mutex_unlock(&feed->mu);
+}
+
+size_t feed_consumers_count(struct helios_db *db, bool lost)
+{
+    struct feed *feed = &db->feed;
+    size_t count = 0;
+
+    mutex_lock(&feed->mu);
+    for (size_t i = 0; i < feed->consumer_count; i++)
+        count += !lost || feed->consumers[i]->lost;
+    mutex_unlock(&feed->mu);
+    return count;
+}
+
+helios_status feed_consumers_held(struct helios_db *db, struct feed_held **out, size_t *n)
+{
+    struct feed *feed = &db->feed;
+    struct feed_held *list;
+    size_t count = 0;
+
+    mutex_lock(&feed->mu);
+    list = mem_array(feed->consumer_count + 1, sizeof(*list));
+    for (size_t i = 0; list && i < feed->consumer_count; i++) {
+        const struct feed_consumer *c = feed->consumers[i];
+
+        if (!c->floor)
+            continue;
+        memcpy(list[count].name, c->name, strlen(c->name) + 1);
+        list[count].since = c->created;
+        list[count++].at = c->acked;
+    }
+    mutex_unlock(&feed->mu);
+    if (!list)
+        return fail_no_memory(sizeof(*list));
+    *out = list;
+    *n = count;
+    return HELIOS_OK;
+}
+
+/* The commit that says so is visible. Its floor moves on; without memory the old one holds more than it needs to. One
+ * that was lost may be back, if there is history for it. */
+static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_seq acked)
+{
+    struct feed *feed = &db->feed;
+    pin_id fresh = 0, old = 0;
+    bool moved = c->before_images && floor_of(db, acked, &fresh) == HELIOS_OK;
+
+    mutex_lock(&feed->mu);
+    c->acked = acked;
+    c->lost = acked + 1 < atomic_load(&feed->first);
+    if (moved) {
+        old = c->lost ? fresh : c->floor;
+        c->floor = c->lost ? 0 : fresh;
+    }
+    mutex_unlock(&feed->mu);
+    pins_release(db->floors, old);
+}
+
+/* ---- on disk ---- */
+
+struct consumer_key {
+    unsigned char bytes[1 + NAME_MAX_BYTES];
+};
+
+static helios_slice key_of(struct consumer_key *key, unsigned char kind, const char *name)
+{
+    size_t size = strlen(name);
+
+    key->bytes[0] = kind;
+    memcpy(key->bytes + 1, name, size);
+    return slice_make(key->bytes, size + 1);
+}
+
+static helios_slice position_value(unsigned char out[POSITION_SIZE], helios_seq acked)
+{
+    out[POSITION_VERSION] = VERSION_NOW;
+    put_u64(out + POSITION_ACKED, acked);
+    return slice_make(out, POSITION_SIZE);
+}
+
+static helios_slice consumer_value(unsigned char out[CONSUMER_SIZE], const struct feed_consumer *c)
+{
+    out[CONSUMER_VERSION] = VERSION_NOW;
+    out[CONSUMER_FLAGS] = c->before_images ? FLAG_BEFORE_IMAGES : 0;
+    put_u64(out + CONSUMER_CREATED, c->created);
+    return slice_make(out, CONSUMER_SIZE);
+}
+
+/* Both entries, put or deleted, as one durable commit. Under change_mu. */
+static helios_status commit_consumer(struct helios_db *db, enum key_kind kind, const struct feed_consumer *c)
+{
+    unsigned char told[CONSUMER_SIZE], position[POSITION_SIZE];
+    helios_slice none = slice_make("", 0);
+    bool put = kind == KIND_VALUE;
+    struct helios_batch batch;
+    struct consumer_key key;
+    struct write_set set;
+    helios_status status;
+
+    memset(&batch, 0, sizeof(batch));
+    batch_init(&batch);
+    batch_add(&batch, kind, SPACE_SYSTEM, key_of(&key, CONSUMER_KEY, c->name),
+              put ? consumer_value(told, c) : none);
+    batch_add(&batch, kind, SPACE_SYSTEM, key_of(&key, POSITION_KEY, c->name),
+              put ? position_value(position, c->acked) : none);
+    status = error_tell(&batch.error);
+    if (status == HELIOS_OK) {
+        set = write_set_of(&batch);
+        status = commit_write(db, 0, HELIOS_DURABILITY_SYNC, &set, NULL);
+    }
+    batch_release(&batch);
+    return status;
+}
+
+/* ---- at open ---- */
+
+static helios_status fail_entry(struct helios_db *db, helios_slice key, helios_slice value)
+{
+    return fail_corrupt("%s: a consumer's entry of %zu and %zu bytes that is none", db->path, key.size,
+                        value.size);
+}
+
+static helios_status check_version(struct helios_db *db, helios_slice key, helios_slice value, size_t wanted)
+{
+    const unsigned char *in = value.data;
+    size_t size = key.size - 1;
+
+    if (value.size < 1 || size == 0 || size > NAME_MAX_BYTES ||
+        utf8_bad_byte((const char *)key.data + 1, size) < size)
+        return fail_entry(db, key, value);
+    if (in[0] != VERSION_NOW)
+        return fail(HELIOS_UNSUPPORTED, "%s: a consumer's entry of version %u; this library knows version %u",
+                    db->path, in[0], VERSION_NOW);
+    return value.size == wanted ? HELIOS_OK : fail_entry(db, key, value);
+}
+
+static helios_status load_consumer(struct helios_db *db, helios_slice key, helios_slice value)
+{
+    const unsigned char *in = value.data;
+    struct feed_consumer *c = NULL;
+    helios_status status = check_version(db, key, value, CONSUMER_SIZE);
+
+    if (status == HELIOS_OK && in[CONSUMER_FLAGS] & ~FLAG_BEFORE_IMAGES)
+        status = fail_entry(db, key, value);
+    if (status == HELIOS_OK)
+        status = consumer_new(slice_make((const char *)key.data + 1, key.size - 1), &c);
+    if (status != HELIOS_OK)
+        return status;
+    c->before_images = in[CONSUMER_FLAGS] & FLAG_BEFORE_IMAGES;
+    c->created = get_u64(in + CONSUMER_CREATED);
+    status = list_add(&db->feed, c);
+    if (status != HELIOS_OK)
+        consumer_free(c);
+    return status;
+}
+
+/* With its position it is complete: it holds again what it held. */
+static helios_status load_position(struct helios_db *db, helios_slice key, helios_slice value)
+{
+    helios_status status = check_version(db, key, value, POSITION_SIZE);
+    struct feed_consumer *c;
+    bool found;
+    size_t at;
+
+    if (status != HELIOS_OK)
+        return status;
+    at = find(&db->feed, slice_make((const char *)key.data + 1, key.size - 1), &found);
+    if (!found)
+        return fail_entry(db, key, value);
+    c = db->feed.consumers[at];
+    c->acked = get_u64(slice_bytes(value) + POSITION_ACKED);
+    if (c->acked > atomic_load(&db->visible))
+        return fail_entry(db, key, value);
+    c->made = true;
+    c->lost = c->acked + 1 < atomic_load(&db->feed.first);
+    if (!c->before_images || c->lost)
+        return HELIOS_OK;
+    status = floor_of(db, c->acked, &c->floor);
+    return status == HELIOS_HISTORY_GONE ? HELIOS_OK
+                                         : status; /* no feed was kept for a while: its reader is told */
+}
+
+static helios_status load_kind(struct helios_db *db, unsigned char kind,
+                               helios_status (*load)(struct helios_db *, helios_slice key, helios_slice value))
+{
+    const unsigned char to = (unsigned char)(kind + 1);
+    helios_iter *it = NULL;
+    helios_status status =
+        iter_new_internal(db, 0, SPACE_SYSTEM, slice_make(&kind, 1), slice_make(&to, 1), SEQ_MAX, &it);
+
+    if (status != HELIOS_OK)
+        return status;
+    for (helios_iter_first(it); helios_iter_valid(it) && status == HELIOS_OK; helios_iter_next(it))
+        status = load(db, helios_iter_key(it), helios_iter_value(it));
+    if (status == HELIOS_OK)
+        status = helios_iter_status(it);
+    helios_iter_free(it);
+    return status;
+}
+
+helios_status feed_consumers_load(struct helios_db *db)
+{
+    helios_status status = load_kind(db, CONSUMER_KEY, load_consumer);
+
+    if (status == HELIOS_OK)
+        status = load_kind(db, POSITION_KEY, load_position);
+    for (size_t i = 0; i < db->feed.consumer_count && status == HELIOS_OK; i++)
+        if (!db->feed.consumers[i]->made)
+            status = fail_corrupt("%s: consumer \"%s\" has no position", db->path, db->feed.consumers[i]->name);
+    return status;
+}
+
+/* ---- opening ---- */
+
+/* Where a new one begins, and that it holds from there on; under move_mu, so that the watermark does not pass. */
+static helios_status begin_locked(struct helios_db *db, struct feed_consumer *c, helios_seq from)
+{
+    helios_seq first = atomic_load(&db->feed.first), latest = atomic_load(&db->latest);
+    helios_status status;
+
+    if (from == 0)
+        from = first;
+    if (from > latest + 1 && from > first)
+        return fail(HELIOS_INVALID, "a consumer from %" PRIu64 " on; the last entry is %" PRIu64, from, latest);
+    c->acked = from - 1;
+    status = feed_check(db, from);
+    if (status == HELIOS_OK && c->before_images)
+        status = floor_of(db, c->acked, &c->floor);
+    return status == HELIOS_OK ? list_add(&db->feed, c) : status;
+}
+
+static helios_status create(struct helios_db *db, helios_slice name, helios_seq from, bool before_images,
+                            struct feed_consumer **out)
+{
+    struct feed_consumer *c;
+    helios_status status = consumer_new(name, &c);
+
+    if (status != HELIOS_OK)
+        return status;
+    c->before_images = before_images;
+    c->created = io_time(db->fs);
+    mutex_lock(&db->feed.move_mu);
+    status = begin_locked(db, c, from);
+    mutex_unlock(&db->feed.move_mu);
+    if (status != HELIOS_OK) {
+        pins_release(db->floors, c->floor);
+        consumer_free(c);
+        return status;
+    }
+    status = commit_consumer(db, KIND_VALUE, c);
+    if (status == HELIOS_OK) {
+        mutex_lock(&db->feed.mu);
+        c->made = true;
+        mutex_unlock(&db->feed.mu);
+        *out = c;
+    } else if (!atomic_load(&db->failed)) {
+        list_remove(db, c);
+    }
+    return status;
+}
+
+/* Its wish for before-images has changed: the floor first, then the entry. */
+static helios_status change_wish(struct helios_db *db, struct feed_consumer *c, bool before_images)
+{
+    pin_id floor = 0;
+    helios_status status = before_images ? floor_of(db, c->acked, &floor) : HELIOS_OK;
+
+    if (status != HELIOS_OK)
+        return status;
+    c->before_images = before_images;
+    status = commit_consumer(db, KIND_VALUE, c);
+    mutex_lock(&db->feed.mu);
+    if (status == HELIOS_OK) {
+        pin_id old = c->floor;
+
+        c->floor = floor;
+        floor = old;
+    } else {
+        c->before_images = !before_images;
+    }
+    mutex_unlock(&db->feed.mu);
+    pins_release(db->floors, floor);
+    return status;
+}
+
+static helios_status open_made(struct helios_db *db, struct feed_consumer *c, bool before_images)
+{
+    helios_status status;
+
+    if (c->open)
+        return fail(HELIOS_BUSY, "consumer \"%s\" is open", c->name);
+    status = feed_check(db, c->acked + 1);
+    if (status == HELIOS_OK && (c->before_images != before_images || (before_images && !c->floor)))
+        status = change_wish(db, c, before_images);
+    return status;
+}
+
+helios_status feed_consumer_open(struct helios_db *db, const char *name, helios_seq from, bool before_images,
+                                 struct feed_consumer **out, helios_seq *acked)
+{
+    helios_slice wanted = slice_make(name, strlen(name));
+    struct feed_consumer *c;
+    helios_status status = check_name(name);
+
+    if (status == HELIOS_OK)
+        status = feed_kept(db);
+    if (status == HELIOS_OK)
+        status = db_writable(db);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.change_mu);
+    c = find_made(&db->feed, wanted);
+    status = c ? open_made(db, c, before_images) : create(db, wanted, from, before_images, &c);
+    if (status == HELIOS_OK) {
+        mutex_lock(&db->feed.mu);
+        c->open = true;
+        mutex_unlock(&db->feed.mu);
+        *acked = c->acked;
+        *out = c;
+    }
+    mutex_unlock(&db->feed.change_mu);
+    return status;
+}
+
+void feed_consumer_close(struct helios_db *db, struct feed_consumer *c)
+{
+    mutex_lock(&db->feed.change_mu);
+    mutex_lock(&db->feed.mu);
+    c->open = false;
+    mutex_unlock(&db->feed.mu);
+    mutex_unlock(&db->feed.change_mu);
+}
+
+/* ---- acknowledging ---- */
+
+static helios_status check_ack(struct helios_db *db, helios_seq lsn)
+{
+    helios_seq latest = atomic_load(&db->latest);
+
+    if (lsn <= latest)
+        return HELIOS_OK;
+    return fail(HELIOS_INVALID, "%" PRIu64 " is acknowledged; the last entry is %" PRIu64, lsn, latest);
+}
+
+/* *commit: 0 if there was nothing to write. Under change_mu. */
+static helios_status ack_changing(struct helios_db *db, struct feed_consumer *c, helios_seq lsn,
+                                  helios_seq *commit)
+{
+    unsigned char value[POSITION_SIZE];
+    struct consumer_key key;
+    helios_status status;
+
+    *commit = 0;
+    if (lsn <= c->acked)
+        return HELIOS_OK;
+    status = check_ack(db, lsn);
+    if (status == HELIOS_OK)
+        status = write_system(db, HELIOS_DURABILITY_ASYNC, KIND_VALUE, key_of(&key, POSITION_KEY, c->name),
+                              position_value(value, lsn), commit);
+    if (status == HELIOS_OK)
+        move_consumer(db, c, lsn);
+    return status;
+}
+
+helios_status feed_consumer_ack(struct helios_db *db, struct feed_consumer *c, helios_seq lsn)
+{
+    helios_seq commit = 0;
+    helios_status status = db_writable(db);
+
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.change_mu);
+    status = ack_changing(db, c, lsn, &commit);
+    mutex_unlock(&db->feed.change_mu);
+    return status == HELIOS_OK && commit ? helios_wait_durable(db, commit, UINT64_MAX) : status;
+}
+
+/* ---- acknowledging within a batch ---- */
+
+void helios_batch_ack(helios_batch *batch, const char *consumer, helios_seq lsn)
+{
+    unsigned char value[POSITION_SIZE];
+    struct consumer_key key;
+    helios_status status;
+
+    if (!batch || batch->error.status != HELIOS_OK)
+        return;
+    status = consumer ? check_name(consumer) : fail(HELIOS_INVALID, "no consumer was given");
+    if (status != HELIOS_OK) {
+        error_keep(&batch->error, status);
+        return;
+    }
+    batch_add(batch, KIND_VALUE, SPACE_SYSTEM, key_of(&key, POSITION_KEY, consumer),
+              position_value(value, lsn));
+    batch->acks++;
+}
+
+/* The next acknowledgement from *index on; false: no more. In a program's batch nothing else is of this space. */
+static bool next_ack(const struct helios_batch *batch, size_t *index, struct op *op)
+{
+    for (; *index < batch->count; ++*index) {
+        *op = batch_at(batch, *index);
+        if (op->space == SPACE_SYSTEM) {
+            ++*index;
+            return true;
+        }
+    }
+    return false;
+}
+
+static helios_slice ack_name(const struct op *op)
+{
+    return slice_make((const char *)op->key.data + 1, op->key.size - 1);
+}
+
+/* Every position in the batch becomes what its consumer will have by then: an older one changes nothing, in the log
+ * and in its replay neither. Under change_mu. */
+static helios_status settle_acks(struct helios_db *db, struct helios_batch *batch)
+{
+    unsigned char value[POSITION_SIZE];
+    struct op op;
+
+    for (size_t i = 0; next_ack(batch, &i, &op);) {
+        struct feed_consumer *c = find_made(&db->feed, ack_name(&op));
+
+        if (!c)
+            return fail(HELIOS_NOT_FOUND, "no consumer \"%.*s\"", (int)op.key.size - 1,
+                        (const char *)op.key.data + 1);
+        c->wanted = c->acked;
+    }
+    for (size_t i = 0; next_ack(batch, &i, &op);) {
+        struct feed_consumer *c = find_made(&db->feed, ack_name(&op));
+        helios_seq lsn = get_u64(slice_bytes(op.value) + POSITION_ACKED);
+        helios_status status = lsn > c->acked ? check_ack(db, lsn) : HELIOS_OK;
+
+        if (status != HELIOS_OK)
+            return status;
+        if (lsn > c->wanted)
+            c->wanted = lsn;
+        batch_set_value(batch, i - 1, position_value(value, c->wanted));
+    }
+    return HELIOS_OK;
+}
+
+static void move_acked(struct helios_db *db, const struct helios_batch *batch)
+{
+    struct op op;
+
+    for (size_t i = 0; next_ack(batch, &i, &op);) {
+        struct feed_consumer *c = find_made(&db->feed, ack_name(&op));
+
+        if (c->wanted > c->acked)
+            move_consumer(db, c, c->wanted);
+    }
+}
+
+helios_status feed_write_acks(struct helios_db *db, helios_branch_id branch, helios_durability durability,
+                              struct write_set *set, helios_seq *commit)
+{
+    helios_seq seq = 0;
+    helios_status status = feed_kept(db);
+
+    if (status == HELIOS_OK && branch != 0)
+        status = fail(HELIOS_INVALID, "a batch with an acknowledgement is written on main, not on branch %u",
+                      branch);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.change_mu);
+    status = settle_acks(db, set->batch);
+    if (status == HELIOS_OK)
+        status = commit_write(db, branch, HELIOS_DURABILITY_ASYNC, set, &seq);
+    if (status == HELIOS_OK)
+        move_acked(db, set->batch);
+    mutex_unlock(&db->feed.change_mu);
+    if (status != HELIOS_OK)
+        return status;
+    if (durability == HELIOS_DURABILITY_GROUP)
+        wal_sync_soon(db->wal, db->options.group_commit_interval);
+    if (durability == HELIOS_DURABILITY_SYNC)
+        status = helios_wait_durable(db, seq, UINT64_MAX);
+    if (status == HELIOS_OK && commit)
+        *commit = seq;
+    return status;
+}
+
+/* ---- the public calls ---- */
+
+helios_status helios_consumer_drop(helios_db *db, const char *name)
+{
+    struct feed_consumer *c;
+    helios_status status;
+
+    if (!db || !name)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "name" : "database");
+    status = check_name(name);
+    if (status == HELIOS_OK)
+        status = feed_kept(db);
+    if (status == HELIOS_OK)
+        status = db_writable(db);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.change_mu);
+    c = find_made(&db->feed, slice_make(name, strlen(name)));
+    if (!c)
+        status = fail(HELIOS_NOT_FOUND, "no consumer \"%s\"", name);
+    else if (c->open)
+        status = fail(HELIOS_BUSY, "consumer \"%s\" is open; free its cursor first", name);
+    else
+        status = commit_consumer(db, KIND_TOMBSTONE, c);
+    if (status == HELIOS_OK)
+        list_remove(db, c);
+    mutex_unlock(&db->feed.change_mu);
+    return status;
+}
+
+/* Numbers that are nobody's are not counted where it is known. */
+static uint64_t behind(const struct helios_db *db, helios_seq acked, helios_seq latest)
+{
+    uint64_t count = acked < latest ? latest - acked : 0;
+
+    for (uint32_t i = 0; i < db->fate.lost_count; i++) {
+        const struct lost_range *lost = &db->fate.lost[i];
+
+        if (lost->first > acked && lost->last <= latest)
+            count -= lost->last - lost->first + 1;
+    }
+    return count;
+}
+
+/* Entries first, the names behind them. */
+static helios_status list_locked(struct helios_db *db, helios_consumer_info **out, size_t *n)
+{
+    const struct feed *feed = &db->feed;
+    helios_seq latest = atomic_load(&db->latest);
+    size_t bytes = 1, count = 0;
+    helios_consumer_info *list;
+    char *names;
+
+    for (size_t i = 0; i < feed->consumer_count; i++)
+        bytes += sizeof(*list) + strlen(feed->consumers[i]->name) + 1;
+    list = mem_zalloc(bytes);
+    if (!list)
+        return fail_no_memory(bytes);
+    names = (char *)(list + feed->consumer_count);
+    for (size_t i = 0; i < feed->consumer_count; i++) {
+        const struct feed_consumer *c = feed->consumers[i];
+        size_t size = strlen(c->name) + 1;
+
+        if (!c->made)
+            continue;
+        memcpy(names, c->name, size);
+        list[count++] = (helios_consumer_info){.name = names,
+                                               .acked = c->acked,
+                                               .before_images = c->before_images,
+                                               .open = c->open,
+                                               .behind = behind(db, c->acked, latest)};
+        names += size;
+    }
+    *out = list;
+    *n = count;
+    return HELIOS_OK;
+}
+
+helios_status helios_consumer_list(helios_db *db, helios_consumer_info **list, size_t *n)
+{
+    helios_status status;
+
+    if (!db || !list || !n)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the list" : "database");
+    status = feed_kept(db);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.mu);
+    status = list_locked(db, list, n);
+    mutex_unlock(&db->feed.mu);
+    return status;
+}
