@@ -461,4 +461,6 @@ void check_history(struct check *c)
     check_commits(c);
     if (!c->detected)
         check_fates(c);
+    if (!c->detected)
+        check_feed(c);
 }

@@ -217,22 +217,26 @@ static void run_manifest(struct world *w)
     world_close(w);
 }
 
+static void checkpoint(struct world *w)
+{
+    uint32_t commits_before = w->commit_count;
+    helios_status status;
+
+    if (!world_going(w))
+        return;
+    status = helios_checkpoint(w->db, "/copy");
+    world_note(w, status, true);
+    w->copied |= status == HELIOS_OK;
+    w->copied_commits = commits_before;
+}
+
 static void run_checkpoint(struct world *w)
 {
-    uint32_t commits_before;
-
     world_open(w);
     commits(w, 5, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
     flush(w);
     commits(w, 5, 0, 4, SIZE_SMALL);
-    commits_before = w->commit_count;
-    if (world_going(w)) {
-        helios_status status = helios_checkpoint(w->db, "/copy");
-
-        world_note(w, status, true);
-        w->copied |= status == HELIOS_OK;
-        w->copied_commits = commits_before;
-    }
+    checkpoint(w);
     commits(w, 3, HELIOS_DURABILITY_SYNC, 4, SIZE_SMALL);
     world_close(w);
 }
@@ -330,6 +334,34 @@ static void run_retention(struct world *w)
     }
 }
 
+static void before_feed(struct world *w)
+{
+    world_feed(w);
+    before_small(w);
+}
+
+static void run_feed(struct world *w)
+{
+    world_open(w);
+    world_consume(w);
+    commits(w, 3, 0, 4, SIZE_SMALL);
+    commits(w, 1, HELIOS_DURABILITY_ASYNC, 12, SIZE_INGEST);
+    world_ack(w);
+    commits(w, 2, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
+    world_trim(w);
+    compact(w);
+    commits(w, 1, HELIOS_DURABILITY_SYNC, 12, SIZE_INGEST);
+    world_ack(w);
+    flush(w);
+    world_close(w);
+    if (w->stop_on_error && w->failed)
+        return;
+    world_open(w);
+    commits(w, 2, HELIOS_DURABILITY_ASYNC, 4, SIZE_SMALL);
+    world_trim(w);
+    checkpoint(w);
+}
+
 const struct scenario scenarios[] = {
     {"k02_create", 256 << 10, NULL, run_create},
     {"w01_w28_w29_mixed_durability", 256 << 10, before_small, run_mixed},
@@ -348,5 +380,6 @@ const struct scenario scenarios[] = {
     {"tags", 256 << 10, before_tables, run_tags},
     {"timeline", 256 << 10, before_small, run_timeline},
     {"retention", 256 << 10, before_small, run_retention},
+    {"feed", 256 << 10, before_feed, run_feed},
 };
 const size_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

@@ -485,6 +485,8 @@ void world_check_copy(struct world *w, const char *path, uint32_t commits)
     for (uint32_t i = 0; i < copy->tag_count; i++)
         copy->tags[i].state = TAG_IN_DOUBT;
     copy->added = 0;
+    copy->consumer = TAG_IN_DOUBT;
+    copy->trimmed = 0;
     world_check(copy, false);
     MUST(helios_close(copy->db));
     free(copy);

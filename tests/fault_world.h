@@ -56,6 +56,8 @@ struct world {
     uint32_t copied_commits;
     helios_txn *txn;           /* left open */
     uint64_t added, added_max; /* what the adders' counter must and may say */
+    enum tag_state consumer;   /* of the feed, and what it and the feed must and may have done with */
+    helios_seq acked, acked_tried, trimmed;
     uint32_t tag_count;
     struct world_tag tags[WORLD_TAGS];
     helios_seq seq_max; /* largest number ever handed out */
@@ -103,6 +105,12 @@ void world_tag(struct world *);      /* of the newest point; durable when it is 
 void world_tag_past(struct world *); /* of the commit before the last */
 void world_tag_drop(struct world *); /* the oldest there is */
 
+/* fault_feed.c: from the next open on a feed is kept; a consumer is made, acknowledges everything; a trim up to there. */
+void world_feed(struct world *);
+void world_consume(struct world *);
+void world_ack(struct world *);
+void world_trim(struct world *);
+
 enum judgement { JUDGED_RIGHT, JUDGED_DETECTED };
 /* Reads everything in every way and judges it; what is wrong ends the test. detected_is_fine: HELIOS_CORRUPT
  * may come instead of an answer. Notes what is lost for good and, from now on, durable. */
@@ -125,6 +133,7 @@ bool check_scan(struct check *, helios_iter *);
 /* kept: HELIOS_HISTORY_GONE is wrong. */
 void check_get(struct check *, unsigned key, helios_seq at, bool kept);
 void check_history(struct check *); /* tags, times, the list of commits */
+void check_feed(struct check *);
 
 /* For those who make commits. */
 helios_slice world_marker(unsigned index, char out[16]);

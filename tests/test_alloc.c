@@ -5,7 +5,7 @@
  *   test_alloc [--stride N] [SCENARIO] */
 #undef NDEBUG
 #include "base/mem.h"
-#include "engine/engine_internal.h"
+#include "engine/feed.h"
 #include "engine/identity.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -432,6 +432,40 @@ static void run_history(struct test *t)
 }
 
 /* For ever: all later allocations fail, too; not where a commit waits for memory. */
+/* A consumer, acknowledgements alone and with a commit, a trim; tables that the feed keeps. */
+static void run_feed(struct test *t)
+{
+    struct feed_consumer *consumer = NULL;
+    helios_consumer_info *list = NULL;
+    helios_pin_info *pins = NULL;
+    helios_batch *acking;
+    helios_seq acked, oldest, newest;
+    uint64_t removed;
+    size_t count;
+
+    batch(t, 5, 30000);
+    if (!DONE(t, feed_consumer_open(t->db, "reader", helios_latest(t->db) + 1, true, &consumer, &acked)))
+        return;
+    put(t, 1);
+    (void)!DONE(t, feed_consumer_ack(t->db, consumer, acked + 1));
+    feed_consumer_close(t->db, consumer);
+    acking = helios_batch_new();
+    helios_batch_ack(acking, "reader", helios_latest(t->db));
+    if (acking && DONE(t, helios_batch_status(acking)))
+        (void)!DONE(t, helios_write(t->db, NULL, acking, NULL));
+    helios_batch_free(acking);
+    (void)!DONE(t, helios_feed_trim(t->db, helios_latest(t->db), &removed));
+    (void)!DONE(t, helios_feed_bounds(t->db, &oldest, &newest));
+    if (DONE(t, helios_consumer_list(t->db, &list, &count)))
+        assert(count == 1 && list[0].acked >= acked);
+    helios_free(list);
+    (void)!DONE(t, helios_pin_list(t->db, &pins, &count));
+    helios_free(pins);
+    run_reopen(t);
+    if (t->db)
+        (void)!DONE(t, helios_consumer_drop(t->db, "reader"));
+}
+
 static const struct {
     const char *name;
     void (*run)(struct test *);
@@ -450,6 +484,7 @@ static const struct {
     {"transactions", run_transactions, false}, /* one is ingested, like batches */
     {"tags", run_tags, true},
     {"history", run_history, true},
+    {"feed", run_feed, false}, /* one is ingested */
 };
 
 /* ---- around them ---- */
@@ -499,6 +534,7 @@ static uint64_t run_one(size_t scenario, uint64_t n, bool forever)
     t.options.block_cache_bytes = 64 << 10;
     t.options.background_threads = 1;
     t.options.history_retention = n % 2 ? 0 : HELIOS_FOREVER;
+    t.options.feed_retention = strcmp(t.scenario, "feed") == 0 ? HELIOS_FOREVER : 0;
     MUST(&t, io_memory_new(&t.fs));
     MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
     fill(&t);
