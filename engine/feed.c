@@ -15,13 +15,23 @@ enum {
 
 /* ---- open and close ---- */
 
-helios_status feed_init(struct helios_db *db)
+void feed_init(struct helios_db *db)
 {
     struct feed *feed = &db->feed;
 
     mutex_init(&feed->move_mu);
     mutex_init(&feed->change_mu);
     mutex_init(&feed->mu);
+}
+
+helios_status feed_found(struct helios_db *db, helios_seq mark, uint64_t segment)
+{
+    struct feed *feed = &db->feed;
+
+    feed->mark = mark;
+    feed->segment = segment;
+    if (db->options.feed_retention == HELIOS_IF_KEPT)
+        db->options.feed_retention = mark ? HELIOS_FOREVER : 0;
     if (db->options.feed_retention == 0 || db->options.read_only)
         return HELIOS_OK;
     feed->retention = mem_zalloc(sizeof(*feed->retention));

@@ -86,7 +86,9 @@ helios_status feed_tables_link(struct helios_db *, const char *path, helios_seq 
 bool feed_table_name(const char *name, helios_seq *commit, uint64_t *number);
 
 /* ---- open and upkeep ---- */
-helios_status feed_init(struct helios_db *) CHECKED; /* nothing is kept yet */
+void feed_init(struct helios_db *); /* nothing is kept yet */
+/* What the manifest says (mark 0: no feed was kept), and with it what this open wants; before anything runs. */
+helios_status feed_found(struct helios_db *, helios_seq mark, uint64_t segment) CHECKED;
 void feed_release(struct helios_db *);
 /* Arrival of commits, as history_retention knows it. */
 helios_status feed_load_retention(struct helios_db *, const struct horizon_sample *, size_t count) CHECKED;

@@ -115,7 +115,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->queue.mu);
     condition_init(&db->state_changed);
     tags_init(&db->tags);
-    status = feed_init(db);
+    feed_init(db);
     mutex_init(&db->registry_mu);
     holds_init(&db->holds, NULL);
     mutex_init(&db->merge_mu);
@@ -130,8 +130,6 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     *out = db;
     if (!db->path || !db->wal_directory || !db->sst_directory || !db->ring || !db->flush_job)
         return fail_no_memory(sizeof(*db));
-    if (status != HELIOS_OK)
-        return status;
     db->flush_job->db = db;
     db->flush_job->job.run = flush_run;
     db->ingest_bytes = ingest_limit(options->memtable_bytes);
@@ -628,15 +626,15 @@ static helios_status bring_back(struct helios_db *db)
     db->next_file = db->manifest_state.next_file;
     db->next = db->manifest_state.flushed + 1;
     db->ceiling = db->manifest_state.ceiling;
-    db->feed.mark = db->manifest_state.feed_first;
-    db->feed.segment = db->manifest_state.feed_segment;
     atomic_store(&db->visible, db->manifest_state.flushed);
     atomic_store(&db->latest, db->manifest_state.timeline_flushed);
     db->timeline_flushed = db->manifest_state.timeline_flushed;
     restore_clock(db);
     atomic_store(&db->user_bytes, db->manifest_state.user_bytes);
     atomic_store(&db->horizon, db->manifest_state.horizon); /* what edits repeat until the replay is over */
-    status = skip_used_numbers(db);
+    status = feed_found(db, db->manifest_state.feed_first, db->manifest_state.feed_segment);
+    if (status == HELIOS_OK)
+        status = skip_used_numbers(db);
     return status == HELIOS_OK ? first_view(db) : status;
 }
 

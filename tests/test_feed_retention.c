@@ -191,8 +191,20 @@ static void test_none(void)
     open_db();
     check_bounds(last - 1, last);
     MUST(helios_close(db));
+    options.feed_retention = HELIOS_IF_KEPT; /* it is */
+    open_db();
+    check_bounds(last - 1, last);
+    last = commit(1);
+    MUST(helios_sync(db));
+    check_bounds(last - 2, last);
+    MUST(helios_close(db));
     /* Turned off, what was kept goes; on again, it begins anew. */
     options.feed_retention = 0;
+    open_db();
+    check_refused();
+    last = commit(1);
+    MUST(helios_close(db));
+    options.feed_retention = HELIOS_IF_KEPT; /* it is not */
     open_db();
     check_refused();
     last = commit(1);
