@@ -80,9 +80,7 @@ static struct world *world_new(bool mapped)
 
 static helios_seq last_number(const struct world *w)
 {
-    const struct commit *last = &w->commits[w->count - 1];
-
-    return w->count == 0 ? 0 : last->first + last->ops - 1;
+    return w->count == 0 ? 0 : w->commits[w->count - 1].first + w->commits[w->count - 1].ops - 1;
 }
 
 /* Replay passes over what is below the floor; the rest is the end of the list. */
@@ -115,7 +113,8 @@ static helios_status open_log(struct world *w)
         status = wal_open(&w->options, &w->last, w->next, &w->wal);
     if (status != HELIOS_OK)
         return status;
-    last = w->last.last != 0 ? w->last.last : w->synced; /* nothing from the floor on: what was synced is below */
+    last =
+        w->last.last != 0 ? w->last.last : w->synced; /* nothing from the floor on: what was synced is below */
     assert(last >= w->synced);
     while (last_number(w) > last)
         w->count--;
@@ -345,10 +344,11 @@ static void step_walker(struct world *w, struct walker *walker, struct random *r
     for (uint64_t i = random_below(rng, 100); i > 0; i--) {
         struct wal_record record;
         helios_status status = wal_cursor_next(walker->cursor, upto, &record);
+        size_t before = walker->next;
 
         skip_voids(w, &walker->next);
         if (status == HELIOS_FEED_TRIMMED) {
-            assert(w->commits[walker->next].first < wal_kept_first(w->wal));
+            assert(before < w->count && w->commits[before].first < wal_kept_first(w->wal));
             wal_cursor_free(walker->cursor);
             walker->cursor = NULL;
             return;

@@ -125,6 +125,25 @@ static helios_status end_find(struct wal_cursor *cursor)
     return status;
 }
 
+/* What came next is gone: is all that is still wanted there? What is gone may have been below `from`. */
+static helios_status begin_again(struct wal_cursor *cursor)
+{
+    struct wal_reader *before = cursor->reader;
+    helios_status status;
+
+    if (cursor->from < cursor->expected)
+        cursor->from = cursor->expected;
+    cursor->reader = NULL;
+    status = begin(cursor);
+    if (status == HELIOS_OK) {
+        wal_reader_close(before);
+        return HELIOS_OK;
+    }
+    wal_reader_close(cursor->reader);
+    cursor->reader = before;
+    return status;
+}
+
 /* On to the segment that names this one. */
 static helios_status advance(struct wal_cursor *cursor)
 {
@@ -137,8 +156,7 @@ static helios_status advance(struct wal_cursor *cursor)
     if (status == HELIOS_NOT_FOUND ||
         (status == HELIOS_OK && wal_reader_info(reader)->predecessor != cursor->number)) {
         wal_reader_close(reader);
-        return fail(HELIOS_FEED_TRIMMED, "what follows %" PRIu64 " is no longer in the log",
-                    cursor->expected ? cursor->expected - 1 : cursor->from);
+        return begin_again(cursor);
     }
     if (status != HELIOS_OK)
         return status;

@@ -283,7 +283,8 @@ void wal_each_kept(struct wal *wal,
         mutex_lock(&wal->mu);
         below = kept_below_locked(wal, from);
         count = wal->kept_count - below < 32 ? wal->kept_count - below : 32;
-        memcpy(some, wal->kept + below, count * sizeof(*some));
+        if (count > 0)
+            memcpy(some, wal->kept + below, count * sizeof(*some));
         mutex_unlock(&wal->mu);
         for (size_t i = 0; i < count; i++) {
             if (!segment(arg, some[i].number, some[i].first, some[i].bytes))
