@@ -81,11 +81,14 @@ helios_status feed_begin(struct helios_db *db)
     feed->mark = mark;
     feed->segment = segment;
     mutex_unlock(&db->manifest_mu);
-    atomic_store(&feed->first, mark);
     if (!mark)
         return HELIOS_OK;
-    status = feed_tables_load(db);
-    return status == HELIOS_OK ? feed_consumers_load(db) : status;
+    status = feed_tables_load(db, mark);
+    if (status == HELIOS_OK)
+        status = feed_consumers_load(db, mark);
+    if (status == HELIOS_OK) /* last: from here on the janitor moves it */
+        atomic_store(&feed->first, mark);
+    return status;
 }
 
 void feed_settle(struct helios_db *db)
@@ -94,7 +97,7 @@ void feed_settle(struct helios_db *db)
         return;
     if (db->wal)
         wal_keep(db->wal, WAL_KEEP_NONE);
-    if (feed_tables_load(db) != HELIOS_OK)
+    if (feed_tables_load(db, 0) != HELIOS_OK)
         event_log_say(db->events, "tables of a feed that is no longer kept were left: %s", helios_last_error());
 }
 

@@ -53,8 +53,8 @@ helios_status feed_consumer_ack(struct helios_db *, struct feed_consumer *, heli
 /* Writes a settled batch with acknowledgements in it. */
 helios_status feed_write_acks(struct helios_db *, helios_branch_id, helios_durability, struct write_set *,
                               helios_seq *commit) CHECKED;
-/* At open, when the watermark is known and before history is collected. */
-helios_status feed_consumers_load(struct helios_db *) CHECKED;
+/* At open, with the watermark to be, before history is collected. */
+helios_status feed_consumers_load(struct helios_db *, helios_seq first) CHECKED;
 void feed_consumers_release(struct helios_db *);
 /* Everything below may go as far as consumers are concerned; SEQ_MAX: there is none. */
 helios_seq feed_consumers_need(struct helios_db *);
@@ -76,8 +76,8 @@ helios_status feed_table_open(struct helios_db *, const struct file_record *, he
                               struct table_file **) CHECKED;
 /* Gives the tables of a reserved commit their second names, durably. On failure they have none. */
 helios_status feed_tables_keep(struct helios_db *, const struct compact_result *, helios_seq commit) CHECKED;
-/* At open: which there are. Names of commits that are not there, or below the watermark, go: without a feed all. */
-helios_status feed_tables_load(struct helios_db *) CHECKED;
+/* At open: which there are. Names of commits that are not there, or below the watermark to be, go; 0: all do. */
+helios_status feed_tables_load(struct helios_db *, helios_seq first) CHECKED;
 void feed_tables_trim(struct helios_db *, helios_seq first);     /* those of commits below */
 uint64_t feed_tables_bytes(struct helios_db *, helios_seq from); /* of commits at or above */
 /* For checkpoints: links those at or above from into another database's directory. Under manifest_mu. */

@@ -367,7 +367,7 @@ static helios_status load_consumer(struct helios_db *db, helios_slice key, helio
     return status;
 }
 
-/* With its position it is complete: it holds again what it held. */
+/* With its position it is complete. */
 static helios_status load_position(struct helios_db *db, helios_slice key, helios_slice value)
 {
     helios_status status = check_version(db, key, value, POSITION_SIZE);
@@ -385,12 +385,7 @@ static helios_status load_position(struct helios_db *db, helios_slice key, helio
     if (c->acked > atomic_load(&db->visible))
         return fail_entry(db, key, value);
     c->made = true;
-    c->lost = c->acked + 1 < atomic_load(&db->feed.first);
-    if (!c->before_images || c->lost)
-        return HELIOS_OK;
-    status = floor_of(db, c->acked, &c->floor);
-    return status == HELIOS_HISTORY_GONE ? HELIOS_OK
-                                         : status; /* no feed was kept for a while: its reader is told */
+    return HELIOS_OK;
 }
 
 static helios_status load_kind(struct helios_db *db, unsigned char kind,
@@ -411,15 +406,28 @@ static helios_status load_kind(struct helios_db *db, unsigned char kind,
     return status;
 }
 
-helios_status feed_consumers_load(struct helios_db *db)
+/* It holds again what it held. That history has gone can be where no feed was kept for a while; its reader is told. */
+static helios_status resume(struct helios_db *db, struct feed_consumer *c, helios_seq first)
+{
+    helios_status status;
+
+    if (!c->made)
+        return fail_corrupt("%s: consumer \"%s\" has no position", db->path, c->name);
+    c->lost = c->acked + 1 < first;
+    if (!c->before_images || c->lost)
+        return HELIOS_OK;
+    status = floor_of(db, c->acked, &c->floor);
+    return status == HELIOS_HISTORY_GONE ? HELIOS_OK : status;
+}
+
+helios_status feed_consumers_load(struct helios_db *db, helios_seq first)
 {
     helios_status status = load_kind(db, CONSUMER_KEY, load_consumer);
 
     if (status == HELIOS_OK)
         status = load_kind(db, POSITION_KEY, load_position);
     for (size_t i = 0; i < db->feed.consumer_count && status == HELIOS_OK; i++)
-        if (!db->feed.consumers[i]->made)
-            status = fail_corrupt("%s: consumer \"%s\" has no position", db->path, db->feed.consumers[i]->name);
+        status = resume(db, db->feed.consumers[i], first);
     return status;
 }
 

@@ -110,11 +110,17 @@ helios_status feed_tables_keep(struct helios_db *db, const struct compact_result
     return status;
 }
 
+struct loading {
+    struct helios_db *db;
+    helios_seq first;
+};
+
 static helios_status load_table(void *arg, const char *name)
 {
-    struct helios_db *db = arg;
+    const struct loading *loading = arg;
+    struct helios_db *db = loading->db;
     struct feed *feed = &db->feed;
-    helios_seq first = atomic_load(&feed->first), commit;
+    helios_seq first = loading->first, commit;
     char path[PATH_BYTES_MAX];
     struct io_stat stat;
     uint64_t number;
@@ -138,9 +144,11 @@ static helios_status load_table(void *arg, const char *name)
     return status;
 }
 
-helios_status feed_tables_load(struct helios_db *db)
+helios_status feed_tables_load(struct helios_db *db, helios_seq first)
 {
-    return io_list(db->fs, db->wal_directory, load_table, db);
+    struct loading loading = {db, first};
+
+    return io_list(db->fs, db->wal_directory, load_table, &loading);
 }
 
 /* ---- going ---- */

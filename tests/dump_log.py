@@ -94,7 +94,7 @@ class Manifest:
                 told.append("snapshot")
             elif tag == 2:
                 self.state, self.lost = dict(zip(STATE_NAMES, numbers(reader, 13))), []
-                self.state.update(timeline_flushed=self.state["flushed"], clock=0)
+                self.state.update(timeline_flushed=self.state["flushed"], clock=0, feed_first=0, feed_segment=0)
                 told.append(f"state {self.state}")
             elif tag == 3:
                 file = File()
@@ -115,6 +115,10 @@ class Manifest:
             elif tag == 6:
                 self.state["timeline_flushed"], self.state["clock"] = numbers(reader, 2)
                 told.append(f"timeline flushed up to {self.state['timeline_flushed']}, clock {self.state['clock']}")
+            elif tag == 7:
+                self.state["feed_first"], self.state["feed_segment"] = numbers(reader, 2)
+                check(self.state["feed_first"] > 0, "a feed that begins nowhere")
+                told.append(f"feed from {self.state['feed_first']}, segment {self.state['feed_segment']}")
             else:
                 raise Damaged(f"field {tag}")
         return told
