@@ -869,6 +869,28 @@ static void test_in_memory(void)
     MUST(helios_close(db));
 }
 
+/* What the feed has beside the log goes with the database. */
+static void test_destroy(void)
+{
+    char path[] = "/tmp/helios_feed_XXXXXX", inside[64];
+    helios_options how = HELIOS_OPTIONS_INIT;
+    struct io_stat stat;
+
+    assert(mkdtemp(path));
+    snprintf(inside, sizeof(inside), "%s/db", path);
+    how.memtable_bytes = 64 << 10;
+    how.feed_retention = HELIOS_FOREVER;
+    MUST(helios_open(inside, &how, &db));
+    for (int i = 0; i < 1000; i++)
+        commit(10);
+    ingest();
+    MUST(helios_flush(db));
+    MUST(helios_close(db));
+    MUST(helios_destroy(inside));
+    assert(io_stat(io_posix(), inside, &stat) == HELIOS_NOT_FOUND);
+    MUST(io_remove_directory(io_posix(), path));
+}
+
 struct worker {
     char name[16];
     pthread_t thread;
@@ -944,6 +966,7 @@ int main(int count, char **arguments)
         {"tables", test_tables},
         {"table cuts", test_table_cuts},
         {"in memory", test_in_memory},
+        {"destroy", test_destroy},
         {"threads", test_threads},
     };
 
