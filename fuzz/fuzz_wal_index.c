@@ -3,7 +3,7 @@
 #undef NDEBUG
 #include "base/hash.h"
 #include "base/mem.h"
-#include "wal/wal_internal.h"
+#include "wal/index.h"
 #include <assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
