@@ -240,17 +240,6 @@ static void remove_folder(struct removal *all, const char *folder, const char *e
     }
 }
 
-/* Of the log's kept segments. */
-static void remove_indexes(struct removal *all)
-{
-    char path[PATH_BYTES];
-    struct removal inner = {.fs = all->fs, .path = path, .ending = ".idx"};
-
-    snprintf(path, sizeof(path), "%s/wal", all->path);
-    keep_first(all, io_list(all->fs, path, remove_numbered, &inner));
-    keep_first(all, inner.first);
-}
-
 static helios_status remove_ours(void *arg, const char *name)
 {
     struct removal *r = arg;
@@ -272,7 +261,6 @@ helios_status directory_remove_ours(struct io_fs *fs, const char *path, bool rem
     keep_first(&r, io_remove(fs, current));
     /* First and durably: what a power cut leaves of the rest is then no database with files missing. */
     keep_first(&r, io_sync_directory(fs, path));
-    remove_indexes(&r);
     remove_folder(&r, "wal", ".wal");
     remove_folder(&r, "sst", ".sst");
     keep_first(&r, io_list(fs, path, remove_ours, &r));

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "wal/index.h"
 #include <assert.h>
+#include <stdatomic.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 9)
         return 0;
     segment.salt = file_salt(segment.id);
-    end = get_u64(data + 1) % WAL_SEGMENT_MAX;
+    end = get_u64(data + 1) % UINT32_MAX;
     bytes = mem_copy(data + 9, size - 9);
     size -= 9;
     assert(bytes || size == 0);
