@@ -1,7 +1,7 @@
 #!/bin/bash
 # quickstart.sh - builds Helios and shows it at work on real data: loads two files, reads, corrects a
 # value and reads it as it was, kills a writer in the middle of its work, recovers, forks a branch and
-# merges it back, verifies. On a bare Debian 12 it installs what it needs.
+# merges it back, reads the changes, verifies. On a bare Debian 12 it installs what it needs.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -37,7 +37,7 @@ explain() {
 }
 
 say "Real data: airports and bird strikes. Each file is one commit: all of it or nothing"
-run heliosctl create db
+run heliosctl create db --feed
 run heliosctl load db data/airports.csv --key iata --prefix airport:
 run heliosctl flush db
 run heliosctl load db data/birdstrikes.csv --key "Origin State" --row-number --prefix strike:
@@ -122,6 +122,18 @@ run heliosctl merge db names || [ $? -eq 8 ]
 run heliosctl merge db names --theirs
 run heliosctl get db airport:ATL
 run heliosctl log db --graph
+
+say "The change feed: what was done to airports since the tag, and what was there before"
+explain "It is the log, kept: every operation on every branch, in order; * is the last one of its commit." \
+    "A broker's producer reads JSON from the pipe, and a consumer's name makes it go on where it stopped."
+run heliosctl changes db --from tag:before-correction --prefix airport: --before
+run heliosctl changes db --from tag:before-correction --prefix airport: --before --limit 1 --json
+printf '\n%s\n' '$ heliosctl changes db --from tag:before-correction --prefix airport: --consumer mirror --json | wc -l'
+heliosctl changes db --from tag:before-correction --prefix airport: --consumer mirror --json | wc -l
+run heliosctl put db airport:XHE Heliosport
+run heliosctl changes db --prefix airport: --consumer mirror
+run heliosctl consumer list db
+run heliosctl feed stats db
 
 say "Every byte checked"
 run heliosctl verify db

@@ -32,7 +32,8 @@ expect 0 help get
 expect 2 help nonsense
 for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench \
     shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention \
-    'branch list' 'branch create' 'branch info' 'branch rename' 'branch metadata' 'branch drop' diff merge revert; do
+    'branch list' 'branch create' 'branch info' 'branch rename' 'branch metadata' 'branch drop' diff merge revert \
+    changes 'feed start' 'feed stop' 'feed stats' 'feed trim' 'consumer list' 'consumer drop'; do
     # shellcheck disable=SC2086
     expect 0 $command --help
     has out "heliosctl $command"
@@ -731,6 +732,143 @@ says out 2
 [ "${PIPESTATUS[0]}" -eq 0 ] || fail "scan into head"
 lines err 0
 lines out 1
+
+# ---- the change feed ----
+# changes CODE TEXT ARGUMENT...: what stands behind lsn and time, without what ends lines at the terminal's width.
+changes() {
+    local code=$1 text=$2
+    shift 2
+    expect "$code" changes feed --full "$@"
+    sed 1d out | cut -c43- | cmp -s - <(printf "$text") || { fail "changes $*"; cat out; }
+}
+expect 0 create feed
+expect 1 changes feed
+has err 'feed start'
+expect 1 feed stats feed
+expect 1 consumer list feed
+expect 0 put feed unseen 1
+expect 0 feed start feed
+says out 'The change feed begins with 2'
+expect 0 changes feed
+lines out 0
+expect 0 feed stats feed
+says out 'first entry     none'
+expect 0 put feed a one
+expect 0 put feed a two
+printf 'n,v\n1,x\n2,y\n' >rows.csv
+expect 0 load feed rows.csv --key n --prefix row:
+expect 0 branch create feed side
+expect 0 put feed 'a\x00' three --branch side
+expect 0 put feed a three --branch side
+expect 0 delete feed --from row: --to 'row;'
+expect 0 delete feed a
+changes 0 '* + a\tone\n* + a\ttwo\n| + row:1\t{"n":"1","v":"x"}\n* + row:2\t{"n":"2","v":"y"}\n* [side] + a\\x00\tthree\n* [side] + a\tthree\n* -[row:, row;)\n* - a\n'
+changes 0 '* + a\tone\n* ~ a\tone -> two\n* [side] + a\\x00\tthree\n* [side] ~ a\ttwo -> three\n* - a\ttwo\n' --before --prefix a
+changes 0 '* [side] + a\\x00\tthree\n* [side] + a\tthree\n' --branch side
+changes 0 '| - row:1\n* - row:2\n* - a\n' --from 9 --expand-ranges
+changes 0 '* + a\ttwo\n| + row:1\t{"n":"1","v":"x"}\n' --from 3 --limit 2
+changes 0 '* + a\tone\n* + a\ttwo\n' --to 3
+changes 0 '* - a\n' --from 10 --to now
+changes 0 '* - a\n' --from "$("$tool" log feed --limit 1 --json | sed 's/.*"time":"\([^"]*\)".*/\1/')"
+expect 0 changes feed --to start
+lines out 0
+expect 0 changes feed --from now
+lines out 0
+expect 0 changes feed --all-spaces --hex
+has out '(space 255) '
+expect 7 changes feed --from 1
+has err 'next:'
+expect 7 changes feed --from '1 hour ago' --json
+expect 1 changes feed --branch nobody
+expect 2 changes feed --format xml
+expect 2 changes feed --follow --to now
+expect 0 changes feed --json --before --from 2
+json_lines changes
+python3 - <<'END' || { fail "changes as JSON"; cat out; }
+import json
+c = [json.loads(line) for line in open("out")]
+assert [x["op"] for x in c] == ["c", "u", "c", "c", "c", "u", "delete_range", "d"], [x["op"] for x in c]
+assert [x["source"]["lsn"] for x in c] == [2, 3, 4, 5, 7, 8, 9, 10]
+assert [x["source"]["commit"] for x in c] == [2, 3, 5, 5, 7, 8, 9, 10]
+assert [x["source"]["commit_end"] for x in c] == [True, True, False, True, True, True, True, True]
+assert c[0]["before"] is None and c[1]["before"] == "one" and c[1]["after"] == "two"
+assert c[4]["key"] == "a\0" and c[4]["source"]["branch"] == "side" and c[5]["before"] == "two"
+assert c[6]["key"] == "row:" and c[6]["key_end"] == "row;" and c[6]["after"] is None
+assert c[7]["before"] == "two" and c[7]["after"] is None and c[7]["ts_us"] >= c[0]["ts_us"]
+assert len(c[0]["source"]["origin"]) == 32 and c[0]["source"]["origin_lsn"] == 2
+END
+expect 0 changes feed --json --limit 1
+python3 -c 'import json; c = json.load(open("out")); assert c["op"] == "u" and "before" not in c' || fail "changes without what was before"
+
+# A consumer goes on where what it wrote out ended, also within a commit and within the keys of a range.
+changes 0 '* + a\tone\n* + a\ttwo\n| + row:1\t{"n":"1","v":"x"}\n' --consumer worker --limit 3
+expect 0 consumer list feed
+has out worker
+expect 0 consumer list feed --json
+has out '"name":"worker","acked":4,'
+expect 0 feed trim feed --below now
+says out '2 entries let go; nothing is kept below 4'
+changes 0 '* + row:2\t{"n":"2","v":"y"}\n* [side] + a\\x00\tthree\n* [side] + a\tthree\n| - row:1\n' --consumer worker --expand-ranges --limit 4
+expect 0 consumer list feed --json
+has out '"acked":8,'
+changes 0 '| - row:1\n* - row:2\n* - a\n' --consumer worker --expand-ranges
+changes 0 '' --consumer worker # holds no history any more, which is a commit
+changes 0 '' --consumer worker
+expect 0 consumer list feed --json
+cp out before
+changes 0 '' --consumer worker
+expect 0 consumer list feed --json
+cmp -s out before || { fail "a consumer with nothing to read goes on writing"; cat before out; }
+expect 0 feed stats feed --json
+python3 -c 'import json; f = json.load(open("out")); assert f["watermark"] == 4 and f["first"] == 4 and f["last"] > 10 and f["consumers"] == 1 and f["first_time_micros"] < f["last_time_micros"]' || { fail "feed stats"; cat out; }
+expect 0 consumer drop feed worker
+expect 1 consumer drop feed worker
+has err 'there is no consumer'
+expect 0 feed trim feed --below 5
+says out '0 entries let go; nothing is kept below 4'
+expect 0 feed trim feed --below now --json
+has out '"removed":'
+expect 2 feed trim feed
+
+# What follows sees what others have written and closed; one line is written out before the next pass.
+"$tool" changes feed --follow --consumer tail --limit 3 --json >followed 2>err &
+follower=$!
+for _ in $(seq 600); do
+    grep -q tail <("$tool" consumer list feed 2>&1) && break
+    sleep 0.05
+done
+expect 0 compact db # of another one: time in which it begins to wait
+for key in f g h; do
+    for _ in $(seq 100); do
+        "$tool" put feed $key followed 2>err && break
+        sleep 0.05
+    done
+done
+wait $follower || fail "following: exit code"
+[ "$(sed 's/"key":"\(.\)".*/\1/' followed | tr -d '{\n')" = fgh ] || { fail "followed"; cat followed; }
+"$tool" changes feed --follow >followed 2>err &
+follower=$!
+sleep 0.5
+kill -INT $follower
+wait $follower || fail "a follower that was interrupted: exit code"
+printf 'put k 1\nchanges --limit 1 --from now\nfeed stats\nchanges --follow\nfeed stop --yes\n' >script
+"$tool" shell feed <script >out 2>err
+[ $? -eq 2 ] || fail "shell with a feed: exit code"
+has out "the shell's: forever"
+has err 'nobody else writes'
+
+# No command lets the feed go or begins one, but those that say so.
+expect 0 compact feed
+expect 0 checkpoint feed feed-copy
+expect 0 changes feed-copy
+has out followed
+expect 2 feed stop feed
+expect 0 feed stop feed --yes
+expect 1 changes feed
+expect 0 create feed-first --feed
+expect 0 put feed-first k v
+expect 0 changes feed-first
+lines out 2
 
 # ---- two at once, damage ----
 mkfifo pipe

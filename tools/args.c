@@ -92,6 +92,12 @@ static bool *flag_of(struct args *args, int key)
     case OPTION_THEIRS: return &args->theirs;
     case OPTION_CLOSE: return &args->close;
     case OPTION_GRAPH: return &args->graph;
+    case OPTION_BEFORE: return &args->before;
+    case OPTION_EXPAND_RANGES: return &args->expand_ranges;
+    case OPTION_ALL_SPACES: return &args->all_spaces;
+    case OPTION_UNSYNCED: return &args->unsynced;
+    case OPTION_FOLLOW: return &args->follow;
+    case OPTION_FEED: return &args->feed;
     default: return NULL;
     }
 }
@@ -111,6 +117,8 @@ static const char **text_of(struct args *args, int key)
     case OPTION_BRANCH: return &args->branch;
     case OPTION_SET: return &args->set;
     case OPTION_INTO: return &args->into;
+    case OPTION_CONSUMER: return &args->consumer;
+    case OPTION_BELOW: return &args->below;
     default: return NULL;
     }
 }

@@ -271,6 +271,7 @@ out:
 }
 
 static const struct argp_option create_options[] = {
+    {"feed", OPTION_FEED, NULL, 0, "Keep a change feed from the first commit on", 0},
     {"if-missing", OPTION_IF_MISSING, NULL, 0, "A database that is there already is fine", 0},
     OPTION_ROW_JSON,
     OPTION_ROW_END,

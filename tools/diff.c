@@ -40,20 +40,6 @@ static void print_json(const helios_difference *d, bool keys_only)
     json_free(object);
 }
 
-/* Both values in what is left of the line; where they are too long for it, from shortly before the place where they
- * part. */
-static void print_change(const struct args *args, const helios_difference *d, int width)
-{
-    enum { ARROW_COLUMNS = 4, CONTEXT = 12 };
-    size_t part = width < 56 + ARROW_COLUMNS ? 28 : (size_t)(width - ARROW_COLUMNS) / 2;
-    size_t skip = bytes_common(d->from, d->to), longest = d->from.size > d->to.size ? d->from.size : d->to.size;
-
-    skip = longest > part && skip > CONTEXT ? skip - CONTEXT : 0;
-    print_shortened(args, d->from, skip, part);
-    fputs(" -> ", stdout);
-    print_shortened(args, d->to, skip, part);
-}
-
 static void print_values(const struct args *args, const helios_difference *d, int width)
 {
     helios_slice value = d->in_to ? d->to : d->from;
@@ -66,7 +52,7 @@ static void print_values(const struct args *args, const helios_difference *d, in
     } else if (args->full) {
         print_bytes(stdout, args, value);
     } else if (d->in_from && d->in_to) {
-        print_change(args, d, width);
+        print_both(args, d->from, d->to, width);
     } else {
         print_shortened(args, value, 0, width < 24 ? 24 : (size_t)width);
     }

@@ -19,7 +19,7 @@ enum exit_code {
     EXIT_CODE_CORRUPT = 4,   /* bytes on disk are not what was written */
     EXIT_CODE_BUSY = 5,      /* another process has the database open */
     EXIT_CODE_INPUT = 6,     /* bad lines in the file to load */
-    EXIT_CODE_HISTORY = 7,   /* the read point is older than the history that is kept */
+    EXIT_CODE_HISTORY = 7,   /* what is asked for is older than the history, or the feed, that is kept */
     EXIT_CODE_CONFLICT = 8,  /* a merge or revert met conflicts and changed nothing */
     EXIT_CODE_DIFFERENT = 9, /* diff: there are differences */
 };
@@ -74,6 +74,14 @@ enum option_key {
     OPTION_THEIRS,
     OPTION_CLOSE,
     OPTION_GRAPH,
+    OPTION_BEFORE,
+    OPTION_EXPAND_RANGES,
+    OPTION_ALL_SPACES,
+    OPTION_UNSYNCED,
+    OPTION_FOLLOW,
+    OPTION_CONSUMER,
+    OPTION_FEED,
+    OPTION_BELOW,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
@@ -83,8 +91,10 @@ struct args {
     const char *words[WORDS_MAX]; /* what is not an option, in order; the database first */
     int word_count;
     bool hex, json, reverse, keys_only, row_number, keep_going, replace, acknowledge, pairs, rows, create, raw,
-        yes, entries, scan, all, if_missing, oldest_first, stat, full, dry_run, ours, theirs, close, graph;
-    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into;
+        yes, entries, scan, all, if_missing, oldest_first, stat, full, dry_run, ours, theirs, close, graph,
+        before, expand_ranges, all_spaces, unsynced, follow, feed;
+    const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into,
+        *consumer, *below;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
     uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
@@ -106,7 +116,8 @@ struct command {
 /* Each file of commands has a table that ends with a NULL name. */
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
     stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[],
-    history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[];
+    history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[],
+    changes_commands[], feed_commands[];
 
 /* The command that the first word or two name; *used: how many they are. NULL: none. */
 const struct command *command_find(int count, char **words, int *used);
@@ -190,9 +201,13 @@ int report_advice(const struct args *, const char *status_name, int code, const 
 int exit_code_of(helios_status);
 
 /* ---- databases (open.c) ---- */
-enum open_mode { OPEN_READ, OPEN_WRITE, OPEN_CREATE, OPEN_NEW };
+/* OPEN_FEED and OPEN_NO_FEED: for writing, and the change feed begins, or goes; the others leave it as it is. */
+enum open_mode { OPEN_READ, OPEN_WRITE, OPEN_CREATE, OPEN_NEW, OPEN_FEED, OPEN_NO_FEED };
 /* Opens words[0]. In the shell: what the shell has open. 0 or an exit code, reported. */
 int ctl_open(const struct args *, enum open_mode, helios_db **);
+/* The same in two steps: a failure is told by report_open(), as the next thing. */
+helios_status ctl_try_open(const struct args *, enum open_mode, helios_db **);
+int report_open(const struct args *, enum open_mode, helios_status);
 /* Closes and turns `code` into a failure if closing fails while it is 0. */
 int ctl_close(const struct args *, helios_db *, int code);
 void ctl_share(helios_db *); /* the shell's; NULL ends it */
@@ -215,6 +230,9 @@ void print_bytes(FILE *, const struct args *, helios_slice); /* text form or hex
 /* The same in at most `width` columns, with ... where the value's beginning (its first `skip` bytes) or its end
  * was left out; how many columns it took. */
 size_t print_shortened(const struct args *, helios_slice, size_t skip, size_t width);
+/* "from -> to" in at most `width` columns, 60 at least; where they are too long for that, from shortly before the place
+ * where they part. */
+void print_both(const struct args *, helios_slice from, helios_slice to, int width);
 bool utf8_valid(helios_slice);
 size_t utf8_columns(const char *text);                     /* code points */
 void buf_add(helios_buf *, const void *data, size_t size); /* keeps a NUL behind */

@@ -17,6 +17,8 @@ static const struct {
     {"Branches", branch_commands},
     {NULL, diff_commands},
     {NULL, merge_commands},
+    {"Change feed", changes_commands},
+    {NULL, feed_commands},
     {"Files in and out", load_commands},
     {NULL, export_commands},
     {"Looking inside", stats_commands},
@@ -37,7 +39,7 @@ static const char exit_codes_text[] =
     "  4  corruption: bytes on disk are not what was written\n"
     "  5  busy: another process has the database open\n"
     "  6  bad lines in the file to load, or values that export --rows cannot write\n"
-    "  7  the read point is older than the history that is kept\n"
+    "  7  what is asked for is older than the history, or the change feed, that is kept\n"
     "  8  a merge or revert met conflicts: nothing was changed\n"
     "  9  diff found differences (0: none)\n";
 

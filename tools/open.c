@@ -16,7 +16,8 @@ int exit_code_of(helios_status status)
     case HELIOS_EXISTS: return EXIT_CODE_USAGE;
     case HELIOS_CORRUPT: return EXIT_CODE_CORRUPT;
     case HELIOS_BUSY: return EXIT_CODE_BUSY;
-    case HELIOS_HISTORY_GONE: return EXIT_CODE_HISTORY;
+    case HELIOS_HISTORY_GONE:
+    case HELIOS_FEED_TRIMMED: return EXIT_CODE_HISTORY;
     case HELIOS_CONFLICT: return EXIT_CODE_CONFLICT;
     default: return EXIT_CODE_DATABASE;
     }
@@ -160,31 +161,42 @@ bool ctl_is_shared(void)
     return shared != NULL;
 }
 
-int ctl_open(const struct args *args, enum open_mode mode, helios_db **db)
+helios_status ctl_try_open(const struct args *args, enum open_mode mode, helios_db **db)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
-    helios_status status;
-    int code;
 
     if (shared) {
         *db = shared;
-        return EXIT_CODE_OK;
+        return HELIOS_OK;
     }
     options.create_if_missing = mode == OPEN_CREATE || mode == OPEN_NEW || args->create;
     options.error_if_exists = mode == OPEN_NEW;
     options.read_only = mode == OPEN_READ;
     options.history_retention = args->retention; /* forever unless given: the tool lets nothing go by itself */
-    status = helios_open(args->words[0], &options, db);
-    if (status == HELIOS_OK)
-        return EXIT_CODE_OK;
-    code = report_status(args, status, NULL);
+    options.feed_retention = mode == OPEN_FEED || args->feed ? HELIOS_FOREVER : HELIOS_IF_KEPT;
+    if (mode == OPEN_NO_FEED)
+        options.feed_retention = 0;
+    return helios_open(args->words[0], &options, db);
+}
+
+int report_open(const struct args *args, enum open_mode mode, helios_status status)
+{
+    bool creates = mode == OPEN_CREATE || mode == OPEN_NEW || args->create;
+    int code = report_status(args, status, NULL);
+
     if (status == HELIOS_NOT_FOUND && !args->json)
         fprintf(stderr,
-                options.create_if_missing
-                    ? "  next: make the directory above %s first\n"
-                    : "  next: check the path, or make a database with `heliosctl create %s`\n",
+                creates ? "  next: make the directory above %s first\n"
+                        : "  next: check the path, or make a database with `heliosctl create %s`\n",
                 args->words[0]);
     return code;
+}
+
+int ctl_open(const struct args *args, enum open_mode mode, helios_db **db)
+{
+    helios_status status = ctl_try_open(args, mode, db);
+
+    return status == HELIOS_OK ? EXIT_CODE_OK : report_open(args, mode, status);
 }
 
 int ctl_close(const struct args *args, helios_db *db, int code)

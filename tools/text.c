@@ -176,6 +176,18 @@ size_t print_shortened(const struct args *args, helios_slice slice, size_t skip,
     return end;
 }
 
+void print_both(const struct args *args, helios_slice from, helios_slice to, int width)
+{
+    enum { ARROW_COLUMNS = 4, CONTEXT = 12 };
+    size_t part = width < 56 + ARROW_COLUMNS ? 28 : (size_t)(width - ARROW_COLUMNS) / 2;
+    size_t skip = bytes_common(from, to), longest = from.size > to.size ? from.size : to.size;
+
+    skip = longest > part && skip > CONTEXT ? skip - CONTEXT : 0;
+    print_shortened(args, from, skip, part);
+    fputs(" -> ", stdout);
+    print_shortened(args, to, skip, part);
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
