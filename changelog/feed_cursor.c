@@ -82,7 +82,7 @@ static helios_status begin(helios_changes *c, const helios_changes_options *opti
         status = begin_as_consumer(c, options->consumer);
     if (status == HELIOS_OK)
         status = open_log(c);
-    for (int i = 0; i < TRIM_TRIES && status == HELIOS_FEED_TRIMMED && from_oldest && !c->consumer; i++) {
+    for (int i = 0; i < TRIM_TRIES && status == HELIOS_FEED_TRIMMED && from_oldest && !options->consumer; i++) {
         c->from = feed_first(c->db);
         status = open_log(c);
     }

@@ -739,7 +739,7 @@ changes() {
     local code=$1 text=$2
     shift 2
     expect "$code" changes feed --full "$@"
-    sed 1d out | cut -c43- | cmp -s - <(printf "$text") || { fail "changes $*"; cat out; }
+    sed 1d out | cut -c43- | cmp -s - <(printf %b "$text") || { fail "changes $*"; cat out; }
 }
 expect 0 create feed
 expect 1 changes feed
@@ -865,6 +865,12 @@ has out followed
 expect 2 feed stop feed
 expect 0 feed stop feed --yes
 expect 1 changes feed
+expect 0 feed start feed
+expect 0 put feed after gap
+expect 7 changes feed --consumer tail
+lines out 0
+expect 0 changes feed --consumer fresh
+lines out 2
 expect 0 create feed-first --feed
 expect 0 put feed-first k v
 expect 0 changes feed-first
