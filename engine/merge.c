@@ -445,21 +445,33 @@ static void close_source(struct merging *m)
     mutex_unlock(&m->db->registry_mu);
 }
 
+/* From here on nobody writes on the source, until branch_unseal(). The merge itself has a handle on it. */
+static helios_status begin_closing(struct merging *m)
+{
+    helios_status status = branch_writable(m->db, m->source);
+
+    if (status == HELIOS_OK)
+        status = branch_seal(m->db, m->source);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&m->db->registry_mu);
+    status = branch_unused(m->db, branch_at(m->db, m->source), 1);
+    mutex_unlock(&m->db->registry_mu);
+    if (status == HELIOS_OK)
+        status = make_closed_entry(m);
+    if (status != HELIOS_OK)
+        branch_unseal(m->db, m->source);
+    return status;
+}
+
 static helios_status merge_entered(struct merging *m)
 {
     bool closes = m->options.close_source && !m->options.dry_run;
-    helios_status status = HELIOS_OK;
+    helios_status status = closes ? begin_closing(m) : HELIOS_OK;
 
-    if (closes) {
-        status = branch_writable(m->db, m->source);
-        if (status == HELIOS_OK)
-            status = branch_seal(m->db, m->source);
-        if (status != HELIOS_OK)
-            return status;
-        status = make_closed_entry(m);
-    }
-    if (status == HELIOS_OK)
-        status = rounds(m, merge_round);
+    if (status != HELIOS_OK)
+        return status;
+    status = rounds(m, merge_round);
     if (closes && status == HELIOS_OK)
         close_source(m);
     if (closes)
