@@ -458,6 +458,7 @@ void check_history(struct check *c)
 {
     check_counters(c);
     check_tags(c);
+    check_branches(c);
     check_commits(c);
     if (!c->detected)
         check_fates(c);
