@@ -15,6 +15,8 @@ struct memtable_cursor {
     struct cursor base;
     struct memtable *memtable;
     helios_seq read_point;
+    helios_seq since;   /* what is shown is above */
+    helios_slice upper; /* behind this struct; no data: open */
     /* Where it stands: on links[at], or nowhere when at == count. */
     struct span span;
     unsigned at, count;
@@ -140,14 +142,39 @@ static void show(struct memtable_cursor *mc)
     mc->base.value = node_value(node);
 }
 
-/* From the first entry of a key that counts on: to the first one at or below the read point. */
+/* A visible one is the newest of its key when it is met: what is at or below `since` hides older ones that are too. */
+static bool is_shown(const struct memtable_cursor *mc, const struct memtable_node *node)
+{
+    return is_visible(mc, node) && tag_seq(node->tag) > mc->since;
+}
+
+/* After some versions of one key that are not shown: to the first that may be, or behind the key. */
+static void pass_versions(struct memtable_cursor *mc)
+{
+    const struct memtable_node *node = here(mc);
+
+    seek_from(mc, node_key(node), is_visible(mc, node) ? 0 : tag_newest(mc->read_point));
+}
+
+/* From the first entry of a key that counts on: to the first one that is shown. */
 static void settle_forward(struct memtable_cursor *mc)
 {
-    for (unsigned skips = 1; stands(mc) && !is_visible(mc, here(mc)); skips++) {
-        if (skips % SKIPS_MAX == 0)
-            seek_from(mc, node_key(here(mc)), tag_newest(mc->read_point));
+    const struct memtable_node *mark = stands(mc) ? here(mc) : NULL;
+
+    for (unsigned skips = 1; stands(mc) && !is_shown(mc, here(mc)); skips++) {
+        if (skips % SKIPS_MAX != 0) {
+            step_forward(mc);
+            continue;
+        }
+        if (mc->upper.data && slice_compare(node_key(here(mc)), mc->upper) >= 0) {
+            mc->at = mc->count;
+            break;
+        }
+        if (has_key(here(mc), node_key(mark)))
+            pass_versions(mc);
         else
             step_forward(mc);
+        mark = stands(mc) ? here(mc) : NULL;
     }
     show(mc);
 }
@@ -181,11 +208,13 @@ static void climb_versions(struct memtable_cursor *mc)
  */
 static void settle_back(struct memtable_cursor *mc)
 {
-    if (!all_versions(mc)) {
-        while (stands(mc) && !is_visible(mc, here(mc)))
-            leave_back(mc, node_key(here(mc)));
-        if (stands(mc))
+    while (!all_versions(mc) && stands(mc)) {
+        if (is_visible(mc, here(mc))) {
             climb_versions(mc);
+            if (is_shown(mc, here(mc)))
+                break;
+        }
+        leave_back(mc, node_key(here(mc)));
     }
     show(mc);
 }
@@ -277,15 +306,28 @@ static const struct cursor_ops memtable_cursor_ops = {
     .free = memtable_cursor_free,
 };
 
-helios_status memtable_cursor_new(struct memtable *m, helios_seq read_point, struct cursor **cursor_out)
+helios_status memtable_cursor_new_within(struct memtable *m, helios_seq read_point, helios_seq since,
+                                         helios_slice upper, struct cursor **cursor_out)
 {
-    struct memtable_cursor *mc = mem_zalloc(sizeof(*mc));
+    size_t bytes = sizeof(struct memtable_cursor) + upper.size;
+    struct memtable_cursor *mc = mem_zalloc(bytes);
 
+    assert(since == 0 || read_point != CURSOR_ALL);
     if (!mc)
-        return fail_no_memory(sizeof(*mc));
+        return fail_no_memory(bytes);
     mc->base.ops = &memtable_cursor_ops;
     mc->memtable = memtable_ref(m);
     mc->read_point = read_point;
+    mc->since = since;
+    if (upper.data) {
+        memcpy(mc + 1, upper.data, upper.size);
+        mc->upper = slice_make(mc + 1, upper.size);
+    }
     *cursor_out = &mc->base;
     return HELIOS_OK;
+}
+
+helios_status memtable_cursor_new(struct memtable *m, helios_seq read_point, struct cursor **cursor_out)
+{
+    return memtable_cursor_new_within(m, read_point, 0, (helios_slice){0}, cursor_out);
 }

@@ -117,6 +117,9 @@ struct table_cursor_options {
     /* At a read point only: keys whose version there is at or below this are passed over, forward without loading
      * blocks that have none above it; 0: no key is. */
     helios_seq since;
+    /* Forward it may end when all that is left is at or above; no data: open. Borrowed for the cursor's life,
+     * but level_cursor_new copies it. */
+    helios_slice upper;
     bool fill_cache;
     size_t read_ahead; /* bytes: compaction reads ahead outside the cache; 0: through the cache */
 };
