@@ -24,6 +24,7 @@ class Repository:
 
     def __init__(self, path):
         self.path = path
+        self.trees = {}  # as they were asked for
         self.environment = {"PATH": os.environ["PATH"], "HOME": path, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C",
                             "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1", "XDG_CONFIG_HOME": path}
         self.git("init", "-q", "--bare", "--template=", "--initial-branch=b0", ".")
@@ -44,8 +45,10 @@ class Repository:
 
     def files(self, commit):
         """The whole tree: name -> blob."""
-        _, out = self.git("ls-tree", "-r", commit)
-        return {line.split("\t")[1]: line.split()[2] for line in out.splitlines()}
+        if commit not in self.trees:
+            _, out = self.git("ls-tree", "-r", commit)
+            self.trees[commit] = {line.split("\t")[1]: line.split()[2] for line in out.splitlines()}
+        return self.trees[commit]
 
     def bases(self, ours, theirs):
         return self.git("merge-base", "--all", ours, theirs)[1].split()
