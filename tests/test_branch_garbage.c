@@ -564,7 +564,7 @@ static void unsynced_drop(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t steps = 6000;
+    uint64_t steps = 3000;
 
     for (int i = 1; i + 1 < argc; i += 2)
         *(strcmp(argv[i], "--seed") == 0 ? &seed : &steps) = strtoull(argv[i + 1], NULL, 10);
