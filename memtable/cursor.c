@@ -61,11 +61,57 @@ static void enter_span(struct memtable_cursor *mc, struct span span)
         __builtin_prefetch(node_at(mc->memtable, mc->links[i]));
 }
 
+/* Whether anything in the leaf is above `since`, in any order; what is not sorted costs one wait for all entries. */
+static bool is_touched(const struct memtable_cursor *mc, const struct leaf *leaf)
+{
+    const struct memtable_node *nodes[LEAF_SLOTS];
+    unsigned count = 0;
+    uint64_t link;
+
+    for (; count < LEAF_SLOTS && (link = leaf_slot(leaf, count)) != 0; count++) {
+        nodes[count] = node_at(mc->memtable, link);
+        __builtin_prefetch(nodes[count]);
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (tag_seq(nodes[i]->tag) > mc->since)
+            return true;
+    return false;
+}
+
+static bool begins_beyond(const struct memtable_cursor *mc, struct span span)
+{
+    uint64_t separator = stand_at(mc->memtable, span.stand)->separator;
+
+    return mc->upper.data && slice_compare(node_key(node_at(mc->memtable, separator)), mc->upper) >= 0;
+}
+
+/* Past leaves with nothing above `since`; the next is asked for while one is looked at. */
+static struct span pass_leaves(const struct memtable_cursor *mc, struct span span)
+{
+    while (!link_is_end(span.next)) {
+        struct span next = index_span(mc->memtable, span.next);
+
+        if (is_touched(mc, span.leaf) || begins_beyond(mc, span))
+            break;
+        span = next;
+    }
+    return span;
+}
+
 /* Off the end of a leaf, to the first entry of the next. Only the head's leaf can be empty. */
-static void cross_forward(struct memtable_cursor *mc)
+static void cross(struct memtable_cursor *mc)
 {
     if (!stands(mc) && !link_is_end(mc->span.next))
         enter_span(mc, index_span(mc->memtable, mc->span.next));
+}
+
+/* The same on the way forward to what is shown. */
+static void cross_forward(struct memtable_cursor *mc)
+{
+    if (mc->since && !stands(mc) && !link_is_end(mc->span.next))
+        enter_span(mc, pass_leaves(mc, index_span(mc->memtable, mc->span.next)));
+    else
+        cross(mc);
 }
 
 static void step_forward(struct memtable_cursor *mc)
@@ -201,7 +247,8 @@ static void climb_versions(struct memtable_cursor *mc)
         if (!has_key(newer, key) || !is_visible(mc, newer))
             return;
     }
-    seek_from(mc, key, tag_newest(mc->read_point));
+    enter_at(mc, key, tag_newest(mc->read_point));
+    cross(mc);
 }
 
 /* From the oldest version of a key: to what is shown of it, or of the last key before it that shows anything.
