@@ -15,6 +15,18 @@ static inline uint64_t hash_key(helios_slice key)
     return hash_bytes(key.data, key.size);
 }
 
+/* hash_key() of one key on many branches: what does not depend on the branch, its first four bytes, is computed once.
+ * The key is borrowed, and written to where its size leaves nothing to save. */
+struct key_hasher {
+    unsigned char *key;
+    size_t size;
+    uint64_t rest;      /* the sum of the hash without the part of the first 16 bytes */
+    uint64_t low, high; /* those, low without the branch */
+    bool in_parts;
+};
+void key_hasher_init(struct key_hasher *, helios_slice key);
+uint64_t key_hasher_on(const struct key_hasher *, uint32_t branch);
+
 /* The checksum of a block at `offset` of the file with this salt: a block that was moved within
  * its file, or into another, does not verify. */
 static inline uint64_t checksum(const void *data, size_t size, uint64_t salt, uint64_t offset)

@@ -26,6 +26,11 @@ double seconds_now(void)
     return clock_seconds(CLOCK_MONOTONIC);
 }
 
+double seconds_of_thread(void)
+{
+    return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
 double ticks_nanos(void)
 {
     static double nanos;
@@ -64,6 +69,11 @@ uint64_t process_written(void)
 uint64_t process_peak(void)
 {
     return proc_number("/proc/self/status", "VmHWM:") * 1024;
+}
+
+uint64_t process_resident(void)
+{
+    return proc_number("/proc/self/status", "VmRSS:") * 1024;
 }
 
 void process_peak_reset(void)

@@ -23,6 +23,7 @@ static inline uint64_t ticks_now(void)
 double ticks_nanos(void); /* nanoseconds in one tick; measured by the first call, which takes 50 ms */
 
 double seconds_now(void);
+double seconds_of_thread(void); /* of processor time that the caller has used */
 
 /* What the process has made dirty in files since it began (/proc/self/io, write_bytes). */
 uint64_t process_written(void);
@@ -30,6 +31,7 @@ uint64_t process_written(void);
 /* The high-water mark of resident memory since the last reset. */
 uint64_t process_peak(void);
 void process_peak_reset(void);
+uint64_t process_resident(void); /* now */
 
 /* Waits until background threads have had nothing to do for a while; returns when they last did. */
 double process_wait_idle(void);

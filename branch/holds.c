@@ -214,6 +214,16 @@ void holds_replaced(struct branch_holds *holds, const struct branch *target, str
     mutex_unlock(&holds->mu);
 }
 
+bool holds_entry(struct branch_holds *holds, const struct merge *merge, size_t index)
+{
+    bool held;
+
+    mutex_lock(&holds->mu);
+    held = !merge->raised[index].let_go;
+    mutex_unlock(&holds->mu);
+    return held;
+}
+
 /* The first of an ascending array at or above seq. */
 static size_t find_seq(const helios_seq *seqs, size_t count, helios_seq seq)
 {

@@ -38,6 +38,8 @@ void holds_settle(struct branch_holds *, helios_seq through);
  * neither a pin nor a hold of the target lies in between. Without memory it stays until the next open. */
 void holds_replaced(struct branch_holds *, const struct branch *target, struct merge *, size_t index,
                     helios_seq by);
+/* Whether the merge's entry still holds its point. */
+bool holds_entry(struct branch_holds *, const struct merge *, size_t index);
 void holds_settle_replaced(struct branch_holds *, helios_seq through, const helios_seq *pins, size_t count);
 
 /* What is held below a point, and the garbage; ascending by branch, others have neither. */

@@ -7,7 +7,6 @@
 struct layer_cursor {
     struct cursor cursor;
     struct cursor *inner;
-    helios_seq since;
     unsigned char branch[BRANCH_BYTES];
     helios_buf place; /* the key of a seek with the branch before it */
     struct error_note note;
@@ -35,26 +34,6 @@ static inline void show(struct layer_cursor *l)
     c->value_large = inner->value_large;
 }
 
-static inline bool passed_over(const struct layer_cursor *l)
-{
-    return l->inner->valid && tag_seq(l->inner->tag) <= l->since &&
-           memcmp(l->inner->key.data, l->branch, BRANCH_BYTES) == 0;
-}
-
-static inline void show_forward(struct layer_cursor *l)
-{
-    while (passed_over(l))
-        cursor_next(l->inner);
-    show(l);
-}
-
-static inline void show_backward(struct layer_cursor *l)
-{
-    while (passed_over(l))
-        cursor_prev(l->inner);
-    show(l);
-}
-
 /* The key on this branch; false: no memory, and the cursor says so. */
 static bool place(struct layer_cursor *l, helios_slice key)
 {
@@ -78,7 +57,7 @@ static void layer_first(struct cursor *c)
     if (!place(l, slice_make("", 0)))
         return;
     cursor_seek(l->inner, buf_slice(&l->place), TAG_MAX);
-    show_forward(l);
+    show(l);
 }
 
 /* The last key before the next branch. No key has all 64 KiB of 0xff and more behind its layer. */
@@ -90,12 +69,12 @@ static void layer_last(struct cursor *c)
 
     if (branch == UINT32_MAX) {
         cursor_last(l->inner);
-        show_backward(l);
+        show(l);
         return;
     }
     put_u32_be(next, branch + 1); /* no key is that short */
     cursor_seek_for_prev(l->inner, slice_make(next, BRANCH_BYTES));
-    show_backward(l);
+    show(l);
 }
 
 static void layer_seek(struct cursor *c, helios_slice key, uint64_t tag)
@@ -105,7 +84,7 @@ static void layer_seek(struct cursor *c, helios_slice key, uint64_t tag)
     if (!place(l, key))
         return;
     cursor_seek(l->inner, buf_slice(&l->place), tag);
-    show_forward(l);
+    show(l);
 }
 
 static void layer_seek_for_prev(struct cursor *c, helios_slice key)
@@ -115,19 +94,19 @@ static void layer_seek_for_prev(struct cursor *c, helios_slice key)
     if (!place(l, key))
         return;
     cursor_seek_for_prev(l->inner, buf_slice(&l->place));
-    show_backward(l);
+    show(l);
 }
 
 static void layer_next(struct cursor *c)
 {
     cursor_next(layer_of(c)->inner);
-    show_forward(layer_of(c));
+    show(layer_of(c));
 }
 
 static void layer_prev(struct cursor *c)
 {
     cursor_prev(layer_of(c)->inner);
-    show_backward(layer_of(c));
+    show(layer_of(c));
 }
 
 static helios_status layer_load(struct cursor *c)
@@ -163,8 +142,7 @@ static const struct cursor_ops layer_ops = {
     .free = layer_free,
 };
 
-helios_status layer_cursor_new(struct cursor *inner, helios_branch_id branch, helios_seq since,
-                               struct cursor **out)
+helios_status layer_cursor_new(struct cursor *inner, helios_branch_id branch, struct cursor **out)
 {
     struct layer_cursor *l = mem_zalloc(sizeof(*l));
 
@@ -172,7 +150,6 @@ helios_status layer_cursor_new(struct cursor *inner, helios_branch_id branch, he
         return fail_no_memory(sizeof(*l));
     l->cursor.ops = &layer_ops;
     l->inner = inner;
-    l->since = since;
     put_u32_be(l->branch, branch);
     *out = &l->cursor;
     return HELIOS_OK;

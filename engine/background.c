@@ -213,24 +213,27 @@ static void *janitor_run(void *arg)
 {
     struct helios_db *db = arg;
     struct rest rest = {0};
-    struct dropped_space dropped;
+    struct dropped_space dropped = {0};
     helios_seq looked = 0;
 
     mutex_lock(&db->state_mu);
     while (!atomic_load(&db->closing)) {
-        bool moves, waiting = db->space_failure.status != HELIOS_OK;
+        bool moves, open, waiting = db->space_failure.status != HELIOS_OK;
 
         condition_wait_for(&db->state_changed, &db->state_mu,
                            waiting ? JANITOR_INTERVAL : JANITOR_IDLE_INTERVAL);
         if (atomic_load(&db->closing))
             break;
         retry_locked(db);
-        moves = db->options.history_retention != 0 && !db->recovering;
+        open = !db->recovering; /* until then the log and the registry are not there yet */
+        moves = db->options.history_retention != 0 && open;
         mutex_unlock(&db->state_mu);
         if (moves)
             horizon_look(db, &looked);
-        feed_look(db);
-        branch_space_look(db, &dropped);
+        if (open)
+            feed_look(db);
+        if (open)
+            branch_space_look(db, &dropped);
         flush_at_rest(db, &rest, dropped.in_memory);
         epoch_collect();
         mutex_lock(&db->state_mu);

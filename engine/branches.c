@@ -206,24 +206,28 @@ static helios_status fail_has_children(struct helios_db *db, const struct branch
     return HELIOS_OK;
 }
 
+helios_status branch_unused(struct helios_db *db, const struct branch *branch, uint32_t own)
+{
+    uint32_t handles = atomic_load(&branch->handles);
+    char tag[TAG_NAME_MAX + 1];
+
+    if (handles > own)
+        return fail(HELIOS_BUSY, "branch %s is in use by %u iterators or transactions", branch->name,
+                    handles - own);
+    if (tags_on_branch(&db->tags, branch->id, tag))
+        return fail(HELIOS_BUSY, "branch %s is held by the tag %s", branch->name, tag);
+    return HELIOS_OK;
+}
+
 /* Nobody uses it and, once it is closing, nobody begins to; its writers are refused until branch_unseal(). */
 static helios_status close_branch(struct helios_db *db, struct branch *branch)
 {
-    uint32_t handles;
-    char tag[TAG_NAME_MAX + 1];
     helios_status status;
 
     atomic_store(&branch->closing, true);
-    handles = atomic_load(&branch->handles);
-    if (handles) {
-        atomic_store(&branch->closing, false);
-        return fail(HELIOS_BUSY, "branch %s is in use by %u iterators or transactions", branch->name, handles);
-    }
-    if (tags_on_branch(&db->tags, branch->id, tag)) {
-        atomic_store(&branch->closing, false);
-        return fail(HELIOS_BUSY, "branch %s is held by the tag %s", branch->name, tag);
-    }
-    status = branch_seal(db, branch->id);
+    status = branch_unused(db, branch, 0);
+    if (status == HELIOS_OK)
+        status = branch_seal(db, branch->id);
     if (status != HELIOS_OK)
         atomic_store(&branch->closing, false);
     return status;

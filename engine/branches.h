@@ -36,6 +36,8 @@ const struct branch *branch_at(struct helios_db *, helios_branch_id); /* NULL: t
  * for main. */
 helios_status branch_hold(struct helios_db *, helios_branch_id) CHECKED;
 void branch_release(struct helios_db *, helios_branch_id);
+/* HELIOS_BUSY if there are more handles than the caller's own, or tags. Under registry_mu. */
+helios_status branch_unused(struct helios_db *, const struct branch *, uint32_t own) CHECKED;
 
 /* Whether a live branch's fork, or a merge, holds what (branch, seq) reads, below the horizon. */
 bool branch_holds_point(struct helios_db *, helios_branch_id, helios_seq);

@@ -248,18 +248,22 @@ static helios_status state_open(struct compare *c, struct state *s)
     return iter_new_state(c->db, &walk, &s->walk);
 }
 
-/* To the first key at or after a user key, which does not fall from call to call. One that already stands there lets
- * go of a view that is not the current one all the same. */
-static helios_status state_reach(struct compare *c, struct state *s, helios_slice key)
+/* To the first key at or after a user key, which does not fall from call to call: *on it or behind it. One that already
+ * stands there lets go of a view that is not the current one all the same. */
+static helios_status state_reach(struct compare *c, struct state *s, helios_slice key, bool *on)
 {
     uint64_t generation = atomic_load_explicit(&c->db->generation, memory_order_acquire);
     bool seek = !s->walk || s->generation != generation;
     helios_status status = s->walk ? HELIOS_OK : state_open(c, s);
 
+    *on = false;
     if (status != HELIOS_OK)
         return status;
     for (int steps = 0; !seek && helios_iter_valid(s->walk); steps++) {
-        if (slice_compare(helios_iter_key(s->walk), key) >= 0)
+        int order = slice_compare(helios_iter_key(s->walk), key);
+
+        *on = order == 0;
+        if (order >= 0)
             return HELIOS_OK;
         if (steps == STEPS_MAX)
             seek = true;
@@ -269,6 +273,7 @@ static helios_status state_reach(struct compare *c, struct state *s, helios_slic
     s->generation = generation;
     if (seek)
         helios_iter_seek(s->walk, key);
+    *on = helios_iter_valid(s->walk) && slice_equal(helios_iter_key(s->walk), key);
     return helios_iter_valid(s->walk) ? HELIOS_OK : helios_iter_status(s->walk);
 }
 
@@ -276,15 +281,13 @@ static helios_status state_reach(struct compare *c, struct state *s, helios_slic
 static bool look(struct compare *c, size_t number)
 {
     struct state *s = &c->states[number];
-    helios_slice key = compare_key(c);
     helios_status status;
 
     assert(number < c->state_count);
     if (s->asked == c->number)
         return s->has;
-    status = state_reach(c, s, key);
+    status = state_reach(c, s, compare_key(c), &s->has);
     s->asked = c->number;
-    s->has = status == HELIOS_OK && helios_iter_valid(s->walk) && slice_equal(helios_iter_key(s->walk), key);
     return status == HELIOS_OK ? s->has : give_up(c, status);
 }
 
@@ -357,7 +360,8 @@ static helios_status next_shown(struct compare *c, helios_slice from, helios_sli
     *key = (helios_slice){0};
     for (size_t i = 0; i < c->state_count; i++) {
         struct state *s = &c->states[i];
-        helios_status status = state_reach(c, s, from);
+        bool on;
+        helios_status status = state_reach(c, s, from, &on);
         helios_slice shown;
 
         if (status != HELIOS_OK)

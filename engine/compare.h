@@ -38,7 +38,7 @@ helios_status compare_status(const struct compare *) CHECKED;
  * failure there ends the walk: false, 0, HELIOS_... and the status tells it. */
 helios_slice compare_key(const struct compare *); /* the user key */
 bool compare_has(struct compare *, size_t state);
-helios_seq compare_seq(struct compare *, size_t state);                             /* the value's commit; 0: absent */
+helios_seq compare_seq(struct compare *, size_t state); /* the value's commit; 0: absent */
 helios_status compare_value(struct compare *, size_t state, helios_slice *) CHECKED; /* only where it has one */
 /* Both absent, the same version, or the same bytes. */
 helios_status compare_equal(struct compare *, size_t a, size_t b, bool *equal) CHECKED;

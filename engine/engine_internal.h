@@ -186,7 +186,8 @@ struct helios_db {
 
     struct mutex registry_mu; /* changes of the registry, one by one; before every other lock */
 
-    struct mutex merge_mu; /* branch.merging */
+    struct mutex merge_mu;      /* branch.merging, and: */
+    uint32_t merges_committing; /* merges that may be visible before the registry has them */
     struct condition merge_over;
 
     /* Guarded by manifest_mu. */

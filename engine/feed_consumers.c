@@ -453,7 +453,7 @@ static helios_status begin_locked(struct helios_db *db, struct feed_consumer *c,
 static helios_status create(struct helios_db *db, helios_slice name, helios_seq from, bool before_images,
                             struct feed_consumer **out)
 {
-    struct feed_consumer *c;
+    struct feed_consumer *c = NULL;
     helios_status status = consumer_new(name, &c);
 
     if (status != HELIOS_OK)

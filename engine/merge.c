@@ -24,6 +24,7 @@ struct merging {
     struct gate gate;
     struct merge_states states;
     struct state_point seen;
+    bool committing;      /* merge_commit_begin() was called */
     pin_id pin, seen_pin; /* of this round's point, and of the one before */
     /* Of this round; a revert's are its only ones. */
     struct bases bases;
@@ -131,13 +132,32 @@ static void round_over(struct merging *m, bool again)
     m->pin = 0;
 }
 
+void merge_commit_begin(struct helios_db *db)
+{
+    mutex_lock(&db->merge_mu);
+    db->merges_committing++;
+    mutex_unlock(&db->merge_mu);
+}
+
+void merge_commit_end(struct helios_db *db)
+{
+    mutex_lock(&db->merge_mu);
+    db->merges_committing--;
+    condition_broadcast(&db->merge_over);
+    mutex_unlock(&db->merge_mu);
+}
+
 static helios_status take_point(struct merging *m)
 {
     const struct pin_owner owner = pin_owner_now(m->db, HELIOS_PIN_ITERATOR);
     helios_seq now;
-    helios_status status =
-        pins_acquire_latest(m->db->pins, &owner, &m->db->latest, &m->db->horizon, &m->pin, &now);
+    helios_status status;
 
+    mutex_lock(&m->db->merge_mu);
+    while (m->db->merges_committing)
+        condition_wait(&m->db->merge_over, &m->db->merge_mu);
+    status = pins_acquire_latest(m->db->pins, &owner, &m->db->latest, &m->db->horizon, &m->pin, &now);
+    mutex_unlock(&m->db->merge_mu);
     if (status == HELIOS_OK)
         m->states.ours = (struct state_point){m->target, now};
     return status;
@@ -320,7 +340,8 @@ static helios_status walk_and_commit(struct merging *m, const struct merge_entry
                                     .entries = entries,
                                     .entry_count = count,
                                     .gated = m->gated,
-                                    .dry_run = m->options.dry_run};
+                                    .dry_run = m->options.dry_run,
+                                    .begun = &m->committing};
     struct merge_walk walk;
     helios_status status;
 
@@ -408,6 +429,9 @@ static helios_status rounds(struct merging *m, helios_status (*one)(struct mergi
             status = take_point(m);
         if (status == HELIOS_OK)
             status = one(m, &again);
+        if (m->committing)
+            merge_commit_end(m->db);
+        m->committing = false;
         round_over(m, again && status == HELIOS_OK);
         if (again)
             round_release(m);
@@ -445,21 +469,33 @@ static void close_source(struct merging *m)
     mutex_unlock(&m->db->registry_mu);
 }
 
+/* From here on nobody writes on the source, until branch_unseal(). The merge itself has a handle on it. */
+static helios_status begin_closing(struct merging *m)
+{
+    helios_status status = branch_writable(m->db, m->source);
+
+    if (status == HELIOS_OK)
+        status = branch_seal(m->db, m->source);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&m->db->registry_mu);
+    status = branch_unused(m->db, branch_at(m->db, m->source), 1);
+    mutex_unlock(&m->db->registry_mu);
+    if (status == HELIOS_OK)
+        status = make_closed_entry(m);
+    if (status != HELIOS_OK)
+        branch_unseal(m->db, m->source);
+    return status;
+}
+
 static helios_status merge_entered(struct merging *m)
 {
     bool closes = m->options.close_source && !m->options.dry_run;
-    helios_status status = HELIOS_OK;
+    helios_status status = closes ? begin_closing(m) : HELIOS_OK;
 
-    if (closes) {
-        status = branch_writable(m->db, m->source);
-        if (status == HELIOS_OK)
-            status = branch_seal(m->db, m->source);
-        if (status != HELIOS_OK)
-            return status;
-        status = make_closed_entry(m);
-    }
-    if (status == HELIOS_OK)
-        status = rounds(m, merge_round);
+    if (status != HELIOS_OK)
+        return status;
+    status = rounds(m, merge_round);
     if (closes && status == HELIOS_OK)
         close_source(m);
     if (closes)

@@ -79,7 +79,13 @@ struct merge_plan {
     size_t entry_count;
     bool gated;   /* the target's gate is closed already: nothing can have come in between */
     bool dry_run; /* walk to the end, commit nothing */
+    bool *begun;  /* set when merge_commit_begin() was called: the caller ends it */
 };
+
+/* merge.c: around the commit, until the registry has the merge. No other merge takes its point meanwhile: it would see what
+ * was merged, and not that it was. */
+void merge_commit_begin(struct helios_db *);
+void merge_commit_end(struct helios_db *);
 
 /* Walks and commits. *again: nothing was committed, as keys that the walk writes have changed in the target since `ours`.
  * *commit 0: nothing was to be committed (no operation and no entry; dry run). */

@@ -262,6 +262,12 @@ static helios_status commit_batch(const struct merge_plan *plan, struct helios_b
     return commit_write(plan->db, WAL_BRANCH_MANY, plan->db->options.durability, &set, commit);
 }
 
+static void begin(const struct merge_plan *plan)
+{
+    merge_commit_begin(plan->db);
+    *plan->begun = true;
+}
+
 static helios_status commit_small(const struct merge_plan *plan, struct helios_batch *batch, bool *again,
                                   helios_seq *commit)
 {
@@ -269,6 +275,7 @@ static helios_status commit_small(const struct merge_plan *plan, struct helios_b
     struct gate gate;
     helios_status status;
 
+    begin(plan);
     if (plan->gated)
         return commit_batch(plan, batch, commit);
     status = gate_close(plan->db, &gate, plan->target);
@@ -338,6 +345,7 @@ static helios_status commit_tables(const struct merge_plan *plan, struct ingest 
     struct gate gate;
     helios_status status = HELIOS_OK;
 
+    begin(plan);
     if (!plan->gated) {
         status = gate_close(plan->db, &gate, plan->target);
         if (status == HELIOS_OK)

@@ -1,4 +1,7 @@
-/* pin_list.c - what holds history, as one list: pins and floors of this process, tags, consumers. */
+/* pin_list.c - what holds history, as one list: pins and floors of this process, tags, consumers, and branches by their
+ * forks and by what was merged into them. */
+#include "branch/vector.h"
+#include "engine/branches.h"
 #include "engine/feed.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,8 +14,61 @@ struct sources_of_pins {
     struct pin_info *points, *floors;
     helios_tag_info *tags;
     struct feed_held *consumers;
-    size_t point_count, floor_count, tag_count, consumer_count;
+    helios_branch_info *branches; /* live ones, main included */
+    helios_pin_info *forks;       /* owners are names in `branches` */
+    size_t point_count, floor_count, tag_count, consumer_count, branch_count, fork_count, fork_capacity;
 };
+
+/* ---- what branches hold ---- */
+
+static helios_status add_fork(struct sources_of_pins *s, const helios_branch_info *owner,
+                              helios_branch_id branch, helios_seq at, uint64_t since)
+{
+    if (s->fork_count == s->fork_capacity) {
+        size_t capacity = s->fork_capacity ? s->fork_capacity * 2 : 16;
+        helios_pin_info *forks = mem_realloc(s->forks, capacity * sizeof(*forks));
+
+        if (!forks)
+            return fail_no_memory(capacity * sizeof(*forks));
+        s->forks = forks;
+        s->fork_capacity = capacity;
+    }
+    s->forks[s->fork_count++] = (helios_pin_info){
+        .kind = HELIOS_PIN_BRANCH, .owner = owner->name, .branch = branch, .at = at, .since = since};
+    return HELIOS_OK;
+}
+
+/* Points that merges may need for a base; of a dropped branch there is none. */
+static helios_status add_bases(struct helios_db *db, struct sources_of_pins *s, const helios_branch_info *owner)
+{
+    helios_status status = HELIOS_OK;
+
+    for (const struct merge *merge = branch_merges(branch_at(db, owner->id)); merge; merge = merge->older)
+        for (size_t i = 0; i < merge->count && status == HELIOS_OK; i++) {
+            const struct vector_entry *at = &merge->raised[i].at;
+
+            if (branch_readable(db, at->branch) == HELIOS_OK && holds_entry(&db->holds, merge, i))
+                status = add_fork(s, owner, at->branch, at->seq ? at->seq : HELIOS_SEQ_NONE, merge->time);
+        }
+    return status;
+}
+
+static helios_status collect_forks(struct helios_db *db, struct sources_of_pins *s)
+{
+    helios_status status = helios_branch_list(db, &s->branches, &s->branch_count);
+
+    for (size_t i = 0; i < s->branch_count && status == HELIOS_OK; i++) {
+        const helios_branch_info *branch = &s->branches[i];
+
+        if (branch->id)
+            status = add_fork(s, branch, branch->parent, branch->fork_seq, branch->created_time);
+        if (status == HELIOS_OK)
+            status = add_bases(db, s, branch);
+    }
+    return status;
+}
+
+/* ---- one list ---- */
 
 /* The list under way: entries from the front, the owners' texts behind all of them. */
 struct pin_listing {
@@ -74,6 +130,17 @@ static void add_consumers(struct pin_listing *l, const struct feed_held *consume
     }
 }
 
+static void add_forks(struct pin_listing *l, const helios_pin_info *forks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(forks[i].owner) + 1;
+
+        l->list[l->count] = forks[i];
+        l->list[l->count++].owner = memcpy(l->text, forks[i].owner, size);
+        l->text += size;
+    }
+}
+
 /* By point, oldest first, "before the first commit" before all; then by age. */
 static int compare_pins(const void *a, const void *b)
 {
@@ -88,7 +155,7 @@ static int compare_pins(const void *a, const void *b)
 static helios_status merge_sources(const struct sources_of_pins *s, helios_pin_info **out, size_t *n)
 {
     size_t in_memory = s->point_count + s->floor_count;
-    size_t count = in_memory + s->tag_count + s->consumer_count;
+    size_t count = in_memory + s->tag_count + s->consumer_count + s->fork_count;
     size_t bytes = count * sizeof(helios_pin_info) + in_memory * THREAD_TEXT_BYTES + 1;
     struct pin_listing l = {0};
 
@@ -96,6 +163,8 @@ static helios_status merge_sources(const struct sources_of_pins *s, helios_pin_i
         bytes += strlen(s->tags[i].name) + 1;
     for (size_t i = 0; i < s->consumer_count; i++)
         bytes += strlen(s->consumers[i].name) + 1;
+    for (size_t i = 0; i < s->fork_count; i++)
+        bytes += strlen(s->forks[i].owner) + 1;
     l.list = mem_zalloc(bytes);
     if (!l.list)
         return fail_no_memory(bytes);
@@ -104,6 +173,7 @@ static helios_status merge_sources(const struct sources_of_pins *s, helios_pin_i
     add_pins(&l, s->floors, s->floor_count, true);
     add_tags(&l, s->tags, s->tag_count);
     add_consumers(&l, s->consumers, s->consumer_count);
+    add_forks(&l, s->forks, s->fork_count);
     qsort(l.list, l.count, sizeof(*l.list), compare_pins);
     *out = l.list;
     *n = l.count;
@@ -125,10 +195,14 @@ helios_status helios_pin_list(helios_db *db, helios_pin_info **list, size_t *n)
     if (status == HELIOS_OK)
         status = feed_consumers_held(db, &s.consumers, &s.consumer_count);
     if (status == HELIOS_OK)
+        status = collect_forks(db, &s);
+    if (status == HELIOS_OK)
         status = merge_sources(&s, list, n);
     mem_free(s.points);
     mem_free(s.floors);
     mem_free(s.tags);
     mem_free(s.consumers);
+    mem_free(s.branches);
+    mem_free(s.forks);
     return status;
 }

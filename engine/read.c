@@ -4,6 +4,7 @@
  * If it would have to read, it counts the view, leaves the epoch and starts over the slow way. */
 #include "engine/read.h"
 #include "engine/branches.h"
+#include "engine/layers.h"
 #include <assert.h>
 #include <inttypes.h>
 
@@ -150,6 +151,8 @@ static void cover_by_memtable(struct lookup *l, const struct memtable *memtable)
 /* False: nothing older can matter. */
 static bool look_in_memtable(struct lookup *l, const struct memtable *memtable)
 {
+    if (l->branch && !memtable_may_hold_layer(memtable, slice_bytes(l->key)))
+        return true;
     if (memtable_rangedels(memtable))
         cover_by_memtable(l, memtable);
     return !memtable_get(memtable, l->key, l->hash, l->seq, &l->tag, &l->value) && l->cover == 0;
@@ -257,31 +260,52 @@ static enum looked look_up(struct lookup *l, const struct view *view)
     return looked;
 }
 
-static void enter_layer(struct lookup *l, const struct branch *branch, helios_seq seq)
+static enum looked look_up_layer(struct lookup *l, const struct view *view, const struct layer *layer)
 {
-    put_u32_be((void *)l->key.data, branch->id);
-    l->hash = hash_key(l->key);
-    l->seq = seq;
+    put_u32_be((void *)l->key.data, layer->branch);
+    l->hash = layer->hash;
+    l->seq = layer->seq;
+    return look_up(l, view);
 }
 
-/* The branch's layer, then the nearest ancestor's that can show through, and so on. */
+/* The next layers towards the root that can hold anything that shows through. The root's is looked at in any case. */
+static size_t next_layers(const struct branch **branch, helios_seq *seq, struct layer layers[LAYERS_AT_ONCE])
+{
+    size_t count = 0;
+
+    for (; *branch && count < LAYERS_AT_ONCE; *branch = (*branch)->up) {
+        if (atomic_load_explicit(&(*branch)->first_write, memory_order_acquire))
+            layers[count++] = (struct layer){.branch = (*branch)->id, .seq = *seq, .may_hold = !(*branch)->up};
+        if ((*branch)->up_seq < *seq)
+            *seq = (*branch)->up_seq;
+    }
+    return count;
+}
+
+/* The branch's layer, then the nearest ancestor's that can show through, and so on. Most layers have nothing of most
+ * keys: the filters of a handful are asked before the first is looked at. */
 static enum looked look_up_layers(struct lookup *l, const struct view *view)
 {
+    struct layer layers[LAYERS_AT_ONCE];
+    struct key_hasher hasher;
     const struct branch *branch = l->branch;
     helios_seq seq = l->point;
-    enum looked looked;
+    enum looked looked = LOOK_ON;
+    size_t count;
 
     if (!branch) {
         l->seq = l->point;
         return look_up(l, view);
     }
-    for (looked = LOOK_ON; branch && looked == LOOK_ON; branch = branch->up) {
-        if (atomic_load_explicit(&branch->first_write, memory_order_acquire)) {
-            enter_layer(l, branch, seq);
-            looked = look_up(l, view);
-        }
-        if (branch->up_seq < seq)
-            seq = branch->up_seq;
+    key_hasher_init(&hasher, l->key);
+    while (looked == LOOK_ON) {
+        count = next_layers(&branch, &seq, layers);
+        if (count == 0)
+            break;
+        layers_ask(view, l->key, &hasher, layers, count);
+        for (size_t i = 0; i < count && looked == LOOK_ON; i++)
+            if (layers[i].may_hold)
+                looked = look_up_layer(l, view, &layers[i]);
     }
     return looked;
 }

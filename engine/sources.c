@@ -97,7 +97,7 @@ static helios_status add_memtable(struct gathering *g, struct memtable *memtable
     epoch_leave();
     if (status != HELIOS_OK || memtable_count(memtable) == 0)
         return status;
-    status = memtable_cursor_new(memtable, g->options.read_point, &cursor);
+    status = memtable_cursor_new_within(memtable, g->options.read_point, g->since, g->options.upper, &cursor);
     return status == HELIOS_OK ? add_cursor(g, cursor) : status;
 }
 
@@ -131,8 +131,10 @@ static helios_status add_file_cover(struct gathering *g, struct table_file *file
 
 static helios_status add_run(struct gathering *g, struct table_file *const *files, size_t count)
 {
-    const struct table_cursor_options options = {
-        .read_point = g->options.read_point, .since = g->since, .fill_cache = g->options.fill_cache};
+    const struct table_cursor_options options = {.read_point = g->options.read_point,
+                                                 .since = g->since,
+                                                 .upper = g->options.upper,
+                                                 .fill_cache = g->options.fill_cache};
     struct cursor *cursor = NULL;
     helios_status status = HELIOS_OK;
 
@@ -236,7 +238,7 @@ static helios_status open_layer(struct gathering *g, const struct view *view, he
 
     if (status != HELIOS_OK)
         return status;
-    status = layer_cursor_new(inner, branch, g->since, out);
+    status = layer_cursor_new(inner, branch, out);
     if (status != HELIOS_OK)
         cursor_free(inner);
     return status;

@@ -32,6 +32,7 @@ void version_unref(struct version *version)
             table_file_unref(version->levels[l].files[i]);
         mem_free(version->levels[l].files);
         mem_free(version->levels[l].prefixes);
+        mem_free(version->levels[l].branches);
     }
     mem_free(version);
 }
@@ -70,8 +71,15 @@ static helios_status level_index(struct level *level)
     first = level->files[0]->largest;
     last = level->files[level->count - 1]->largest;
     level->prefix_skip = slice_common(first, last);
-    for (size_t i = 0; i < level->count; i++)
-        level->prefixes[i] = key_prefix(level->files[i]->largest, level->prefix_skip);
+    level->branches = mem_array(level->count, sizeof(*level->branches));
+    if (!level->branches)
+        return fail_no_memory(level->count * sizeof(*level->branches));
+    for (size_t i = 0; i < level->count; i++) {
+        const struct table_file *file = level->files[i];
+
+        level->prefixes[i] = key_prefix(file->largest, level->prefix_skip);
+        level->branches[i] = (struct file_branches){key_branch(file->smallest), key_branch(file->largest)};
+    }
     return HELIOS_OK;
 }
 
@@ -193,6 +201,28 @@ size_t version_find(const struct level *level, helios_slice key)
             high = middle;
     }
     return low;
+}
+
+enum branch_place version_find_branch(const struct level *level, helios_branch_id branch,
+                                      struct table_file **within)
+{
+    const struct file_branches *branches = level->branches;
+    size_t low = 0, high = level->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (branches[middle].last < branch)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == level->count || branches[low].first > branch)
+        return BRANCH_NOWHERE;
+    if (branches[low].first == branch || branches[low].last == branch)
+        return BRANCH_ACROSS;
+    *within = level->files[low];
+    return BRANCH_WITHIN;
 }
 
 bool version_overlaps(const struct version *version, uint32_t level, helios_slice from, helios_slice to)

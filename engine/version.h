@@ -15,6 +15,12 @@ struct level {
      * binary search of a look-up. */
     uint64_t *prefixes;
     size_t prefix_skip;
+    struct file_branches *branches; /* of each file */
+};
+
+/* The branches of a file's smallest and largest key. */
+struct file_branches {
+    helios_branch_id first, last;
 };
 
 struct version {
@@ -40,6 +46,10 @@ void version_unref(struct version *); /* NULL is fine; call without locks */
 
 /* Index of the first file of a deeper level whose largest key is >= key (> where it is exclusive). */
 size_t version_find(const struct level *, helios_slice key);
+/* Where the keys of a branch lie in a deeper level, if there are any, without a look at a key: nowhere; nowhere but
+ * between the first and the last key of one file, which is set; or by version_find(). */
+enum branch_place { BRANCH_NOWHERE, BRANCH_WITHIN, BRANCH_ACROSS };
+enum branch_place version_find_branch(const struct level *, helios_branch_id, struct table_file **within);
 /* Could an older version of a key in [from, to] lie below `level` (deeper), or in L0 beside the given
  * numbers? For the garbage rule. to inclusive. */
 bool version_overlaps(const struct version *, uint32_t level, helios_slice from, helios_slice to);

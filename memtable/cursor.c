@@ -15,6 +15,8 @@ struct memtable_cursor {
     struct cursor base;
     struct memtable *memtable;
     helios_seq read_point;
+    helios_seq since;   /* what is shown is above */
+    helios_slice upper; /* behind this struct; no data: open */
     /* Where it stands: on links[at], or nowhere when at == count. */
     struct span span;
     unsigned at, count;
@@ -59,11 +61,57 @@ static void enter_span(struct memtable_cursor *mc, struct span span)
         __builtin_prefetch(node_at(mc->memtable, mc->links[i]));
 }
 
+/* Whether anything in the leaf is above `since`, in any order; what is not sorted costs one wait for all entries. */
+static bool is_touched(const struct memtable_cursor *mc, const struct leaf *leaf)
+{
+    const struct memtable_node *nodes[LEAF_SLOTS];
+    unsigned count = 0;
+    uint64_t link;
+
+    for (; count < LEAF_SLOTS && (link = leaf_slot(leaf, count)) != 0; count++) {
+        nodes[count] = node_at(mc->memtable, link);
+        __builtin_prefetch(nodes[count]);
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (tag_seq(nodes[i]->tag) > mc->since)
+            return true;
+    return false;
+}
+
+static bool begins_beyond(const struct memtable_cursor *mc, struct span span)
+{
+    uint64_t separator = stand_at(mc->memtable, span.stand)->separator;
+
+    return mc->upper.data && slice_compare(node_key(node_at(mc->memtable, separator)), mc->upper) >= 0;
+}
+
+/* Past leaves with nothing above `since`; the next is asked for while one is looked at. */
+static struct span pass_leaves(const struct memtable_cursor *mc, struct span span)
+{
+    while (!link_is_end(span.next)) {
+        struct span next = index_span(mc->memtable, span.next);
+
+        if (is_touched(mc, span.leaf) || begins_beyond(mc, span))
+            break;
+        span = next;
+    }
+    return span;
+}
+
 /* Off the end of a leaf, to the first entry of the next. Only the head's leaf can be empty. */
-static void cross_forward(struct memtable_cursor *mc)
+static void cross(struct memtable_cursor *mc)
 {
     if (!stands(mc) && !link_is_end(mc->span.next))
         enter_span(mc, index_span(mc->memtable, mc->span.next));
+}
+
+/* The same on the way forward to what is shown. */
+static void cross_forward(struct memtable_cursor *mc)
+{
+    if (mc->since && !stands(mc) && !link_is_end(mc->span.next))
+        enter_span(mc, pass_leaves(mc, index_span(mc->memtable, mc->span.next)));
+    else
+        cross(mc);
 }
 
 static void step_forward(struct memtable_cursor *mc)
@@ -140,14 +188,39 @@ static void show(struct memtable_cursor *mc)
     mc->base.value = node_value(node);
 }
 
-/* From the first entry of a key that counts on: to the first one at or below the read point. */
+/* A visible one is the newest of its key when it is met: what is at or below `since` hides older ones that are too. */
+static bool is_shown(const struct memtable_cursor *mc, const struct memtable_node *node)
+{
+    return is_visible(mc, node) && tag_seq(node->tag) > mc->since;
+}
+
+/* After some versions of one key that are not shown: to the first that may be, or behind the key. */
+static void pass_versions(struct memtable_cursor *mc)
+{
+    const struct memtable_node *node = here(mc);
+
+    seek_from(mc, node_key(node), is_visible(mc, node) ? 0 : tag_newest(mc->read_point));
+}
+
+/* From the first entry of a key that counts on: to the first one that is shown. */
 static void settle_forward(struct memtable_cursor *mc)
 {
-    for (unsigned skips = 1; stands(mc) && !is_visible(mc, here(mc)); skips++) {
-        if (skips % SKIPS_MAX == 0)
-            seek_from(mc, node_key(here(mc)), tag_newest(mc->read_point));
+    const struct memtable_node *mark = stands(mc) ? here(mc) : NULL;
+
+    for (unsigned skips = 1; stands(mc) && !is_shown(mc, here(mc)); skips++) {
+        if (skips % SKIPS_MAX != 0) {
+            step_forward(mc);
+            continue;
+        }
+        if (mc->upper.data && slice_compare(node_key(here(mc)), mc->upper) >= 0) {
+            mc->at = mc->count;
+            break;
+        }
+        if (has_key(here(mc), node_key(mark)))
+            pass_versions(mc);
         else
             step_forward(mc);
+        mark = stands(mc) ? here(mc) : NULL;
     }
     show(mc);
 }
@@ -174,18 +247,21 @@ static void climb_versions(struct memtable_cursor *mc)
         if (!has_key(newer, key) || !is_visible(mc, newer))
             return;
     }
-    seek_from(mc, key, tag_newest(mc->read_point));
+    enter_at(mc, key, tag_newest(mc->read_point));
+    cross(mc);
 }
 
 /* From the oldest version of a key: to what is shown of it, or of the last key before it that shows anything.
  */
 static void settle_back(struct memtable_cursor *mc)
 {
-    if (!all_versions(mc)) {
-        while (stands(mc) && !is_visible(mc, here(mc)))
-            leave_back(mc, node_key(here(mc)));
-        if (stands(mc))
+    while (!all_versions(mc) && stands(mc)) {
+        if (is_visible(mc, here(mc))) {
             climb_versions(mc);
+            if (is_shown(mc, here(mc)))
+                break;
+        }
+        leave_back(mc, node_key(here(mc)));
     }
     show(mc);
 }
@@ -277,15 +353,28 @@ static const struct cursor_ops memtable_cursor_ops = {
     .free = memtable_cursor_free,
 };
 
-helios_status memtable_cursor_new(struct memtable *m, helios_seq read_point, struct cursor **cursor_out)
+helios_status memtable_cursor_new_within(struct memtable *m, helios_seq read_point, helios_seq since,
+                                         helios_slice upper, struct cursor **cursor_out)
 {
-    struct memtable_cursor *mc = mem_zalloc(sizeof(*mc));
+    size_t bytes = sizeof(struct memtable_cursor) + upper.size;
+    struct memtable_cursor *mc = mem_zalloc(bytes);
 
+    assert(since == 0 || read_point != CURSOR_ALL);
     if (!mc)
-        return fail_no_memory(sizeof(*mc));
+        return fail_no_memory(bytes);
     mc->base.ops = &memtable_cursor_ops;
     mc->memtable = memtable_ref(m);
     mc->read_point = read_point;
+    mc->since = since;
+    if (upper.data) {
+        memcpy(mc + 1, upper.data, upper.size);
+        mc->upper = slice_make(mc + 1, upper.size);
+    }
     *cursor_out = &mc->base;
     return HELIOS_OK;
+}
+
+helios_status memtable_cursor_new(struct memtable *m, helios_seq read_point, struct cursor **cursor_out)
+{
+    return memtable_cursor_new_within(m, read_point, 0, (helios_slice){0}, cursor_out);
 }

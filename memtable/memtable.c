@@ -459,6 +459,16 @@ bool memtable_get(const struct memtable *m, helios_slice key, uint64_t hash, hel
     return true;
 }
 
+void memtable_prefetch(const struct memtable *m, uint64_t hash)
+{
+    __builtin_prefetch((const void *)filter_word(m, hash));
+}
+
+bool memtable_may_hold(const struct memtable *m, uint64_t hash)
+{
+    return filter_may_hold(m, hash);
+}
+
 size_t memtable_used(const struct memtable *m)
 {
     uint64_t taken = bytes_part(atomic_load_explicit(&m->taken, memory_order_relaxed));

@@ -50,9 +50,17 @@ struct rangedel_set *memtable_rangedels(const struct memtable *);
 bool memtable_get(const struct memtable *, helios_slice key, uint64_t hash, helios_seq seq, uint64_t *tag,
                   helios_slice *value);
 
+/* The filter alone, for who asks many: false is certain. Range deletes are not looked at. */
+void memtable_prefetch(const struct memtable *, uint64_t hash);
+bool memtable_may_hold(const struct memtable *, uint64_t hash);
+
 /* A cursor (base/cursor.h); holds a reference. Concurrent inserts above the read point are not seen; one
  * over all versions sees some of what is inserted while it walks. Both directions cost the same. */
 helios_status memtable_cursor_new(struct memtable *, helios_seq read_point, struct cursor **) CHECKED;
+/* The same at a read point, without what is not asked for: keys whose version there is at or below `since` are passed
+ * over (0: none is), and forward it may end when all that is left is at or above `upper`, which is copied. */
+helios_status memtable_cursor_new_within(struct memtable *, helios_seq read_point, helios_seq since,
+                                         helios_slice upper, struct cursor **) CHECKED;
 
 size_t memtable_used(const struct memtable *);         /* bytes of entries, leaves, stands */
 size_t memtable_resident(const struct memtable *);     /* what it takes of the memory budget */

@@ -290,11 +290,16 @@ helios_status level_cursor_new(struct table_file *const *files, size_t count,
         .load = level_load,
         .free = level_free,
     };
-    struct level_cursor *l = mem_zalloc(sizeof(*l) + count * sizeof(l->files[0]));
+    size_t bytes = sizeof(struct level_cursor) + count * sizeof(struct table_file *) + options->upper.size;
+    struct level_cursor *l = mem_zalloc(bytes);
 
     if (!l)
-        return fail_no_memory(sizeof(*l) + count * sizeof(l->files[0]));
+        return fail_no_memory(bytes);
     table_cursor_init(&l->inner, options);
+    if (options->upper.data) {
+        memcpy(l->files + count, options->upper.data, options->upper.size);
+        l->inner.options.upper.data = l->files + count;
+    }
     l->inner.base.ops = &ops;
     l->all = options->read_point == CURSOR_ALL;
     l->count = l->at = count;

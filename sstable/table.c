@@ -399,9 +399,14 @@ bool table_has_layer(const struct table *t, helios_slice key)
     return table_summary_has_layer(&t->summary, key);
 }
 
-void table_prefetch(struct table *t, uint64_t hash)
+void table_prefetch(const struct table *t, uint64_t hash)
 {
     filter_prefetch(&t->filter, hash);
+}
+
+bool table_may_hold(const struct table *t, uint64_t hash)
+{
+    return filter_may_hold(&t->filter, hash);
 }
 
 /* ---- point look-ups ---- */

@@ -108,7 +108,9 @@ struct table_hit {
  * may_read: inside an epoch, never does I/O, TABLE_WOULD_READ if it had to. With: outside any epoch. */
 enum table_found table_get(struct table *, helios_slice key, uint64_t hash, helios_seq seq, bool may_read,
                            bool fill_cache, struct table_hit *);
-void table_prefetch(struct table *, uint64_t hash); /* the filter line */
+/* The filter alone, for who asks many: its line, and whether it may hold the key; false is certain. */
+void table_prefetch(const struct table *, uint64_t hash);
+bool table_may_hold(const struct table *, uint64_t hash);
 /* A large value into the caller's buffer, verified. */
 helios_status table_read_large(struct table *, const struct block_handle *, helios_buf *value) CHECKED;
 
@@ -117,6 +119,9 @@ struct table_cursor_options {
     /* At a read point only: keys whose version there is at or below this are passed over, forward without loading
      * blocks that have none above it; 0: no key is. */
     helios_seq since;
+    /* Forward it may end when all that is left is at or above; no data: open. Borrowed for the cursor's life,
+     * but level_cursor_new copies it. */
+    helios_slice upper;
     bool fill_cache;
     size_t read_ahead; /* bytes: compaction reads ahead outside the cache; 0: through the cache */
 };

@@ -270,6 +270,13 @@ static inline bool passed_over(const struct table_cursor *c, const struct index 
     return c->options.since && index_seq_max(index, number) <= c->options.since && !c->table->override_seq;
 }
 
+/* Whether all from entry `number` of an index on is at or above `upper`: the separator before it is. */
+static inline bool is_beyond(const struct table_cursor *c, const struct index *index, uint32_t number)
+{
+    return number > 0 && c->options.upper.data &&
+           slice_compare(index_key(index, number - 1), c->options.upper) >= 0;
+}
+
 /* To the first entry of the block (part, number), or of the next one that is not passed over; a block has at least
  * one entry. */
 static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t number)
@@ -278,6 +285,8 @@ static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t numb
         struct table_part *current;
         helios_status status;
 
+        if (is_beyond(c, &c->table->top, part))
+            break;
         if (passed_over(c, &c->table->top, part))
             continue;
         status = table_part_get(c->table, part, &current);
@@ -289,6 +298,8 @@ static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t numb
             number++;
         if (number == current->index.count)
             continue;
+        if (is_beyond(c, &current->index, number))
+            break;
         c->data.at = 0;
         return data_load(c, part, number);
     }

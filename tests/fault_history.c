@@ -77,10 +77,12 @@ static helios_status txn_write(struct world *w, helios_txn *txn, struct world_co
 static void txn_finish(struct world *w, helios_txn *txn, struct world_commit *commit,
                        helios_durability durability, enum txn_end end)
 {
-    helios_status status;
+    helios_status status, first = HELIOS_NOT_FOUND;
 
-    if (end == TXN_CONFLICT)
-        world_note(w, helios_put(w->db, NULL, disputed_key, slice_make("first", 5)), false);
+    if (end == TXN_CONFLICT) {
+        first = helios_put(w->db, NULL, disputed_key, slice_make("first", 5));
+        world_note(w, first, false);
+    }
     if (end == TXN_ROLLBACK)
         world_note(w, helios_txn_rollback(txn), false);
     if (end == TXN_ROLLBACK || !world_going(w)) {
@@ -90,7 +92,7 @@ static void txn_finish(struct world *w, helios_txn *txn, struct world_commit *co
     status = helios_txn_commit(txn, &commit->seq);
     if (status == HELIOS_CONFLICT)
         commit->lost = true;
-    CHECK(end != TXN_CONFLICT || status != HELIOS_OK, "a transaction overwrote what it never saw");
+    CHECK(first != HELIOS_OK || status != HELIOS_OK, "a transaction overwrote what it never saw");
     if (end == TXN_CONFLICT && status == HELIOS_CONFLICT)
         return;
     world_note_commit(w, commit, durability, status);
@@ -458,6 +460,7 @@ void check_history(struct check *c)
 {
     check_counters(c);
     check_tags(c);
+    check_branches(c);
     check_commits(c);
     if (!c->detected)
         check_fates(c);

@@ -362,6 +362,29 @@ static void run_feed(struct world *w)
     checkpoint(w);
 }
 
+/* Branches that are all that keeps the past; with data on them, in memory and in tables. */
+static void run_branches(struct world *w)
+{
+    w->options.history_retention = 0;
+    w->options.durability = HELIOS_DURABILITY_SYNC;
+    world_open(w);
+    commits(w, 2, HELIOS_DURABILITY_ASYNC, 6, SIZE_SMALL);
+    world_branch(w);
+    commits(w, 3, HELIOS_DURABILITY_ASYNC, 6, SIZE_SMALL);
+    world_branch_write(w);
+    flush(w);
+    world_branch(w);
+    commits(w, 2, HELIOS_DURABILITY_NONE, 6, SIZE_SMALL);
+    world_branch_write(w);
+    world_branch_rename(w);
+    compact(w);
+    world_branch_drop(w);
+    commits(w, 2, HELIOS_DURABILITY_ASYNC, 6, SIZE_SMALL);
+    compact(w);
+    world_branch_drop(w);
+    world_close(w);
+}
+
 const struct scenario scenarios[] = {
     {"k02_create", 256 << 10, NULL, run_create},
     {"w01_w28_w29_mixed_durability", 256 << 10, before_small, run_mixed},
@@ -378,6 +401,7 @@ const struct scenario scenarios[] = {
     {"transactions", 256 << 10, before_small, run_txns},
     {"collisions", 256 << 10, before_small, run_collisions},
     {"tags", 256 << 10, before_tables, run_tags},
+    {"branches", 256 << 10, before_tables, run_branches},
     {"timeline", 256 << 10, before_small, run_timeline},
     {"retention", 256 << 10, before_small, run_retention},
     {"feed", 256 << 10, before_feed, run_feed},

@@ -15,7 +15,7 @@
 #include "base/random.h"
 #include "engine/engine_internal.h"
 
-enum { WORLD_KEYS = 96, WORLD_COMMITS = 3000, WORLD_OPS = 12000, WORLD_TAGS = 40 };
+enum { WORLD_KEYS = 96, WORLD_COMMITS = 3000, WORLD_OPS = 12000, WORLD_TAGS = 40, WORLD_BRANCHES = 8 };
 
 enum op_kind { OP_PUT, OP_DELETE, OP_RANGE };
 struct world_op {
@@ -43,6 +43,13 @@ struct world_tag {
     uint32_t commits; /* how many were before it */
 };
 
+/* A branch of main, and what is done to it; likewise. */
+struct world_branch {
+    enum tag_state state, own, renamed; /* own: the batch that is written on it */
+    helios_branch_id id;
+    uint32_t commits; /* how many were before it */
+};
+
 struct world {
     struct io_fs *fs;
     const char *path;
@@ -60,6 +67,8 @@ struct world {
     helios_seq acked, acked_tried, trimmed;
     uint32_t tag_count;
     struct world_tag tags[WORLD_TAGS];
+    uint32_t branch_count;
+    struct world_branch branches[WORLD_BRANCHES];
     helios_seq seq_max; /* largest number ever handed out */
     uint32_t commit_count, op_count;
     struct world_commit commits[WORLD_COMMITS];
@@ -110,6 +119,11 @@ void world_feed(struct world *);
 void world_consume(struct world *);
 void world_ack(struct world *);
 void world_trim(struct world *);
+/* fault_branches.c: all durable when acknowledged, if the database's own durability is SYNC. */
+void world_branch(struct world *);        /* of main as it is */
+void world_branch_write(struct world *);  /* on the newest, once */
+void world_branch_rename(struct world *); /* the newest, once */
+void world_branch_drop(struct world *);   /* the oldest */
 
 enum judgement { JUDGED_RIGHT, JUDGED_DETECTED };
 /* Reads everything in every way and judges it; what is wrong ends the test. detected_is_fine: HELIOS_CORRUPT
@@ -118,7 +132,7 @@ enum judgement world_check(struct world *, bool detected_is_fine);
 /* Whether the markers of a copy of the database are those of the first `commits` at least. */
 void world_check_copy(struct world *, const char *path, uint32_t commits);
 
-/* Of the judge, shared by its two files. */
+/* Of the judge, shared by its files. */
 struct check {
     struct world *w;
     bool detected_is_fine, detected;
@@ -134,6 +148,7 @@ bool check_scan(struct check *, helios_iter *);
 void check_get(struct check *, unsigned key, helios_seq at, bool kept);
 void check_history(struct check *); /* tags, times, the list of commits */
 void check_feed(struct check *);
+void check_branches(struct check *);
 
 /* For those who make commits. */
 helios_slice world_marker(unsigned index, char out[16]);

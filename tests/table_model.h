@@ -24,6 +24,7 @@ struct model_entry {
 struct model {
     struct model_entry *entries; /* in internal order */
     size_t count;
+    helios_seq since; /* of the cursors under test */
 };
 
 static inline void must(helios_status status)
@@ -89,6 +90,7 @@ static inline void model_draw(struct model *m, struct random *rng, size_t keys, 
 
     m->entries = calloc(keys * versions + 1, sizeof(*m->entries));
     m->count = 0;
+    m->since = 0;
     for (size_t k = 0; k < keys; k++) {
         size_t n = random_below(rng, 3) == 0 ? 1 + random_below(rng, versions) : 1;
         struct model_entry e = {0};
@@ -146,6 +148,17 @@ struct model_view {
     bool all;
 };
 
+/* Of what is seen at a read point, that above `since`. */
+static inline void view_keep_above(struct model_view *view, helios_seq since)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < view->count; i++)
+        if (tag_seq(view->entries[i]->tag) > since)
+            view->entries[kept++] = view->entries[i];
+    view->count = kept;
+}
+
 static inline void view_make(const struct model *m, helios_seq read_point, struct model_view *view)
 {
     view->entries = malloc((m->count + 1) * sizeof(*view->entries));
@@ -160,6 +173,8 @@ static inline void view_make(const struct model *m, helios_seq read_point, struc
             continue;
         view->entries[view->count++] = e;
     }
+    if (!view->all)
+        view_keep_above(view, m->since);
 }
 
 static inline size_t view_seek(const struct model_view *view, helios_slice key, uint64_t tag)
@@ -252,6 +267,22 @@ static inline void check_forward(struct cursor *c, const struct model *m, helios
     for (size_t i = 0; i < view.count; i++, cursor_next(c))
         check_shows(c, view.entries[i]);
     check_shows(c, NULL);
+    free(view.entries);
+}
+
+/* Up to `upper`; what the cursor shows from there on does not count. */
+static inline void check_forward_below(struct cursor *c, const struct model *m, helios_seq read_point,
+                                       helios_slice upper)
+{
+    struct model_view view;
+
+    view_make(m, read_point, &view);
+    cursor_first(c);
+    for (size_t i = 0; i < view.count && slice_compare(model_key(view.entries[i]), upper) < 0; i++) {
+        check_shows(c, view.entries[i]);
+        cursor_next(c);
+    }
+    assert(!c->valid || slice_compare(c->key, upper) >= 0);
     free(view.entries);
 }
 

@@ -412,6 +412,45 @@ static void run_tags(struct test *t)
     get(t, 1);
 }
 
+/* A call that failed has changed nothing: the branch is there with its old name, or is not there. */
+static void run_branches(struct test *t)
+{
+    helios_write_options write = HELIOS_WRITE_OPTIONS_INIT;
+    helios_branch_usage usage;
+    helios_branch_info *list = NULL;
+    helios_buf metadata = {0};
+    helios_branch_id one = 0, two = 0;
+    size_t count;
+    char key[32];
+    bool renamed;
+
+    if (!DONE(t, helios_branch_create(t->db, "one", 0, 0, &one))) {
+        assert(helios_branch_find(t->db, "one", &one) == HELIOS_NOT_FOUND);
+        return;
+    }
+    write.branch = one;
+    (void)!DONE(t, helios_put(t->db, &write, key_of(0, key), slice_make("one", 3)));
+    (void)!DONE(t, helios_flush(t->db));
+    (void)!DONE(t, helios_branch_create(t->db, "two", one, 0, &two));
+    renamed = DONE(t, helios_branch_rename(t->db, one, "uno"));
+    assert(helios_branch_find(t->db, renamed ? "uno" : "one", &one) == HELIOS_OK);
+    if (DONE(t, helios_branch_set_metadata(t->db, one, slice_make("what", 4))) &&
+        DONE(t, helios_branch_metadata(t->db, one, &metadata)))
+        assert(slice_equal(buf_slice(&metadata), slice_make("what", 4)));
+    helios_buf_free(&metadata);
+    if (DONE(t, helios_branch_usage_get(t->db, one, &usage)))
+        assert(usage.children == (two != 0));
+    if (DONE(t, helios_branch_list(t->db, &list, &count)))
+        assert(count == 2u + (two != 0));
+    helios_free(list);
+    list = NULL;
+    if (DONE(t, helios_branch_list_at(t->db, 0, &list, &count)))
+        assert(count == 2u + (two != 0));
+    helios_free(list);
+    if ((!two || DONE(t, helios_branch_drop(t->db, two))) && DONE(t, helios_branch_drop(t->db, one)))
+        (void)!DONE(t, helios_compact(t->db, (helios_slice){0}, (helios_slice){0}));
+}
+
 /* The versions of one key, and what became of their commits. */
 static void run_history(struct test *t)
 {
@@ -483,6 +522,7 @@ static const struct {
     {"timeline", run_timeline, true},
     {"transactions", run_transactions, false}, /* one is ingested, like batches */
     {"tags", run_tags, true},
+    {"branches", run_branches, true},
     {"history", run_history, true},
     {"feed", run_feed, false}, /* one is ingested */
 };

@@ -169,6 +169,29 @@ static void numbers(void)
     assert(key_prefix(slice_text("abc"), 5) == 0);
 }
 
+/* Of every size and on any branch, the same as of the whole key. */
+static void hashes_by_branch(void)
+{
+    unsigned char key[300], whole[300];
+    struct random rng;
+
+    random_seed(&rng, 5);
+    for (size_t size = 5; size <= sizeof(key); size++) {
+        struct key_hasher hasher;
+
+        for (size_t i = 0; i < size; i++)
+            key[i] = (unsigned char)random_next(&rng);
+        memcpy(whole, key, size);
+        key_hasher_init(&hasher, slice_make(key, size));
+        for (int i = 0; i < 20; i++) {
+            uint32_t branch = i < 2 ? (uint32_t)i : (uint32_t)random_next(&rng);
+
+            put_u32_be(whole, branch);
+            assert(key_hasher_on(&hasher, branch) == hash_key(slice_make(whole, size)));
+        }
+    }
+}
+
 static void hashes(void)
 {
     assert(hash_bytes("", 0) != hash_bytes("\0", 1));
@@ -294,6 +317,7 @@ int main(void)
     buffers();
     numbers();
     hashes();
+    hashes_by_branch();
     headers();
     histograms();
     threads();

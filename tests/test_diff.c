@@ -1,8 +1,8 @@
 /* test_diff.c - differences through the public API, against whole walks of both points: random trees of branches,
  * forks in the past, writes of the same bytes again, range deletes, large values, flushes, compactions, reopening, also
  * in the middle of a walk; with all history kept, or none but what tags, forks and snapshots pin. And comparisons of
- * several states at once, and what a difference costs.
- * Usage: test_diff [--seed S] [--steps N] */
+ * several states at once, what a difference costs, failing allocations, and differences while others write.
+ * Usage: test_diff [--seed S] [--steps N] [--threads ROUNDS] */
 #undef NDEBUG
 #include "base/mem.h"
 #include "base/random.h"
@@ -174,13 +174,14 @@ static void keep_point(void)
         helios_snapshot_free(db, point->snapshot);
     }
     *point = (struct point){.branch = some_branch(), .tagged = below(2)};
-    point->seq = helios_latest(db);
-    if (point->tagged) {
-        sprintf(name, "tag %" PRIu64, tag_number++);
-        MUST(helios_tag_create(db, name, point->branch, point->seq));
-    } else {
-        MUST(helios_snapshot_new(db, point->seq, &point->snapshot));
-    }
+    MUST(helios_snapshot_new(db, 0, &point->snapshot));
+    point->seq = helios_snapshot_seq(point->snapshot);
+    if (!point->tagged)
+        return;
+    sprintf(name, "tag %" PRIu64, tag_number++);
+    MUST(helios_tag_create(db, name, point->branch, point->seq));
+    helios_snapshot_free(db, point->snapshot);
+    point->snapshot = NULL;
 }
 
 static void let_go_of_snapshots(void)
@@ -285,10 +286,10 @@ static void check_counts(helios_point a, helios_point b, const helios_diff_optio
     CHECK(memcmp(&counts, &wanted, sizeof(counts)) == 0);
 }
 
-static void check_diff(bool stirred)
+/* With all that was found; the walk may be stirred on the way. */
+static void check_walk(helios_point a, helios_point b, bool stirred)
 {
     static struct state_copy from, to;
-    helios_point a = some_point(), b = some_point();
     helios_diff_options bounds = HELIOS_DIFF_OPTIONS_INIT;
     uint32_t low = below(2) ? below(KEYS) : 0, high = below(2) ? below(KEYS + 1) : KEYS, key = low;
     char l[64], h[64];
@@ -304,7 +305,6 @@ static void check_diff(bool stirred)
     copy_state(a, &from);
     copy_state(b, &to);
     MUST(helios_diff_new_with(db, a, b, &bounds, &diff));
-    CHECK(helios_close(db) == HELIOS_BUSY);
     while (helios_diff_next(diff, &d)) {
         while (key < high && !differs(&from, &to, key))
             key++;
@@ -322,6 +322,11 @@ static void check_diff(bool stirred)
     helios_diff_free(diff);
     if (!stirred)
         check_counts(a, b, &bounds, low, high, &from, &to);
+}
+
+static void check_diff(bool stirred)
+{
+    check_walk(some_point(), some_point(), stirred);
 }
 
 /* Three or four states in pairs that share some: each key that differs in a pair comes, once, in order. */
@@ -397,6 +402,10 @@ static void check_bad_calls(void)
     CHECK(helios_diff_new(db, here, here, NULL) == HELIOS_INVALID);
     CHECK(helios_diff_count(db, here, here, NULL, NULL) == HELIOS_INVALID);
     CHECK(helios_diff_status(NULL) == HELIOS_INVALID);
+    MUST(helios_diff_new(db, here, here, &diff));
+    CHECK(helios_close(db) == HELIOS_BUSY);
+    helios_diff_free(diff);
+    diff = NULL;
     CHECK(!helios_diff_next(NULL, NULL) && !diff);
     helios_diff_free(NULL);
     MUST(helios_diff_count(db, here, here, NULL, &counts));
@@ -428,7 +437,7 @@ static void one_step(void)
     }
 }
 
-static void run_model(uint64_t retention, uint64_t steps)
+static void open_small(uint64_t retention)
 {
     options = (helios_options)HELIOS_OPTIONS_INIT;
     options.memtable_bytes = 64 << 10;
@@ -440,6 +449,11 @@ static void run_model(uint64_t retention, uint64_t steps)
     memset(dropped, 0, sizeof(dropped));
     MUST(io_memory_new(&fs));
     MUST(engine_open(fs, "/db", &options, &db));
+}
+
+static void run_model(uint64_t retention, uint64_t steps)
+{
+    open_small(retention);
     for (step = 0; step < steps; step++)
         one_step();
     check_bad_calls();
@@ -523,17 +537,137 @@ static void check_costs(void)
     io_free(fs);
 }
 
+/* ---- without memory ---- */
+
+/* HELIOS_OK, or where it ended; what came before that is right. */
+static helios_status walk_all(helios_point from, helios_point to, uint64_t *count)
+{
+    helios_diff *diff;
+    helios_difference d;
+    helios_status status = helios_diff_new(db, from, to, &diff);
+
+    *count = 0;
+    if (status != HELIOS_OK)
+        return status;
+    while (helios_diff_next(diff, &d)) {
+        CHECK(d.in_from || d.in_to);
+        ++*count;
+    }
+    status = helios_diff_status(diff);
+    CHECK(!helios_diff_next(diff, &d) && helios_diff_status(diff) == status);
+    helios_diff_free(diff);
+    return status;
+}
+
+/* Each allocation of a difference fails once: with a range delete, large values, tables and memtables. */
+static void check_memory(void)
+{
+    helios_write_options write = HELIOS_WRITE_OPTIONS_INIT;
+    helios_point from = {0}, to = {0};
+    uint64_t wanted, count;
+    helios_status status;
+    char a[64], b[64];
+
+    open_small(HELIOS_FOREVER);
+    for (int i = 0; i < 200; i++)
+        write_some();
+    fork_some();
+    write.branch = to.branch = 1;
+    MUST(helios_flush(db));
+    memset(large, 'x', LARGE);
+    MUST(helios_delete_range(db, &write, key_of(20, a), key_of(150, b)));
+    MUST(helios_put(db, &write, key_of(15, a), slice_make(large, LARGE)));
+    MUST(helios_put(db, NULL, key_of(15, a), slice_make(large, LARGE)));
+    MUST(helios_put(db, NULL, key_of(16, a), slice_make(large, LARGE)));
+    MUST(helios_put(db, &write, key_of(160, a), slice_make("y", 1)));
+    MUST(walk_all(from, to, &wanted));
+    mem_fail_thread_only(true);
+    do {
+        mem_fail_at(++step, false);
+        status = walk_all(from, to, &count);
+        mem_fail_at(0, false);
+        CHECK(status == HELIOS_OK || status == HELIOS_NO_MEMORY);
+        CHECK(status == HELIOS_OK ? count == wanted : count <= wanted);
+    } while (status != HELIOS_OK || step < 10);
+    mem_fail_thread_only(false);
+    printf("%" PRIu64 " allocations failed\n", step);
+    MUST(helios_close(db));
+    io_free(fs);
+}
+
+/* ---- beside others ---- */
+
+static _Atomic bool over;
+
+static void *write_on(void *arg)
+{
+    struct random own;
+    helios_write_options write = HELIOS_WRITE_OPTIONS_INIT;
+    char from[64], to[64], value[32];
+
+    random_seed(&own, seed + (uintptr_t)arg);
+    while (!atomic_load(&over)) {
+        uint32_t key = (uint32_t)random_below(&own, KEYS);
+
+        write.branch = (helios_branch_id)random_below(&own, 3);
+        if (random_below(&own, 500) == 0)
+            MUST(helios_delete_range(db, &write, key_of(key, from), key_of(key + 20, to)));
+        else if (random_below(&own, 4) == 0)
+            MUST(helios_delete(db, &write, key_of(key, from)));
+        else
+            MUST(helios_put(db, &write, key_of(key, from),
+                            slice_make(value, (size_t)sprintf(value, "%" PRIu64, random_below(&own, 5)))));
+        if (random_below(&own, 20000) == 0)
+            MUST(helios_compact(db, (helios_slice){0}, (helios_slice){0}));
+    }
+    return NULL;
+}
+
+static void run_threads(uint64_t rounds)
+{
+    pthread_t threads[2];
+
+    open_small(0);
+    while (branch_count < 3)
+        fork_some();
+    for (size_t i = 0; i < 2; i++)
+        MUST(thread_start(&threads[i], "writer", write_on, (void *)(i + 1)));
+    for (step = 0; step < rounds; step++) {
+        point_count = 0; /* the last ones stay pinned for this round */
+        keep_point();
+        keep_point();
+        check_walk((helios_point){points[0].branch, points[0].seq},
+                   (helios_point){points[1].branch, points[1].seq}, false);
+        let_go_of_snapshots();
+    }
+    atomic_store(&over, true);
+    for (size_t i = 0; i < 2; i++)
+        thread_join(threads[i]);
+    let_go_of_snapshots();
+    MUST(helios_close(db));
+    io_free(fs);
+    printf("%" PRIu64 " differences\n", differences);
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t steps = 4000;
+    uint64_t steps = 4000, rounds = 0;
 
     for (int i = 1; i + 1 < argc; i += 2)
-        *(strcmp(argv[i], "--seed") == 0 ? &seed : &steps) = strtoull(argv[i + 1], NULL, 10);
+        *(strcmp(argv[i], "--seed") == 0      ? &seed
+          : strcmp(argv[i], "--threads") == 0 ? &rounds
+                                              : &steps) = strtoull(argv[i + 1], NULL, 10);
     printf("seed %" PRIu64 ", %" PRIu64 " steps\n", seed, steps);
     random_seed(&rng, seed);
     large = malloc(LARGE);
     assert(large);
+    if (rounds) {
+        run_threads(rounds);
+        free(large);
+        return 0;
+    }
     check_costs();
+    check_memory();
     run_model(HELIOS_FOREVER, steps / 2);
     run_model(0, steps);
     free(large);

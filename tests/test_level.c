@@ -60,6 +60,30 @@ static void check_level(const struct level *l, const struct model *m, struct ran
     }
 }
 
+/* What was written between two numbers, and below a key. */
+static void check_spans(const struct level *l, const struct model *m, struct random *rng)
+{
+    for (int i = 0; i < 8; i++) {
+        helios_seq since = random_below(rng, MODEL_SEQ_MAX),
+                   point = since + random_below(rng, MODEL_SEQ_MAX + 1 - since);
+        helios_slice upper = model_key(&m->entries[random_below(rng, m->count)]);
+        struct table_cursor_options options = {.read_point = point, .since = since, .fill_cache = true},
+                                    below = {.read_point = point, .since = since, .upper = upper};
+        struct model above = *m;
+        struct cursor *c;
+
+        above.since = since;
+        must(level_cursor_new(l->files, l->count, &options, &c));
+        check_forward(c, &above, point);
+        check_backward(c, &above, point);
+        check_random_walk(c, &above, point, rng, 500);
+        cursor_free(c);
+        must(level_cursor_new(l->files, l->count, &below, &c));
+        check_forward_below(c, &above, point, upper);
+        cursor_free(c);
+    }
+}
+
 /* Seeking opens what it needs, not all. */
 static void check_lazy(struct level *l, const struct model *m)
 {
@@ -118,6 +142,7 @@ static void check_cut(size_t keys, size_t versions, size_t cut, bool wide, uint6
     if (!wide && cut >= 20)
         check_lazy(&l, &m);
     check_level(&l, &m, &rng);
+    check_spans(&l, &m, &rng);
     check_drop(&l, &m);
     epoch_drain();
     cache_free(l.home.cache);

@@ -192,6 +192,34 @@ static void compare_get(const struct memtable *m, const struct model *model)
     assert(tag == found->tag && bytes == found->value);
 }
 
+/* What was written between two numbers; and below a key, behind which the cursor may end or not. */
+static void compare_spans(struct memtable *m, const struct model *model, const struct entry **view)
+{
+    for (int i = 0; i < 12; i++) {
+        helios_seq since = random_below(&rng, ENTRIES),
+                   point = i < 4 ? SEQ_MAX : since + random_below(&rng, ENTRIES + 1 - since);
+        size_t count = 0, all = model_view(model, point, view), at = 0;
+        struct entry upper;
+        struct cursor *c;
+
+        for (size_t k = 0; k < all; k++)
+            if (tag_seq(view[k]->tag) > since)
+                view[count++] = view[k];
+        assert(memtable_cursor_new_within(m, point, since, slice_make(NULL, 0), &c) == HELIOS_OK);
+        compare_walks(c, view, count);
+        for (int seeks = 0; seeks < 300; seeks++)
+            compare_seeks(c, view, count, false);
+        cursor_free(c);
+        random_key(&upper);
+        assert(memtable_cursor_new_within(m, point, since, entry_key(&upper), &c) == HELIOS_OK);
+        cursor_first(c);
+        for (; at < count && slice_compare(entry_key(view[at]), entry_key(&upper)) < 0; cursor_next(c))
+            must_stand(c, view[at++]);
+        assert(!c->valid || slice_compare(c->key, entry_key(&upper)) >= 0);
+        cursor_free(c);
+    }
+}
+
 static void test_model(helios_slice shared, bool hinted)
 {
     static struct model model;
@@ -217,6 +245,7 @@ static void test_model(helios_slice shared, bool hinted)
             compare_seeks(c, view, count, point == CURSOR_ALL);
         cursor_free(c);
     }
+    compare_spans(m, &model, view);
     for (int i = 0; i < 3000; i++)
         compare_get(m, &model);
     close_memtable(m);

@@ -1,10 +1,10 @@
-/* test_registry.c - branches in memory: records, names, links to what shows through; against naive walks over
- * random trees of branches. */
+/* test_registry.c - branches in memory: records, names, links to what shows through, points that are held; against naive
+ * walks over random trees of branches. */
 #undef NDEBUG
 #include "base/epoch.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "branch/registry.h"
+#include "branch/holds.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -167,6 +167,132 @@ static void trees(uint64_t seed)
     epoch_drain();
 }
 
+/* ---- what is held ---- */
+
+enum { HELD_BRANCHES = 60, HOLDS = 400, POINTS = 200 };
+
+struct hold {
+    helios_branch_id branch;
+    helios_seq seq;
+};
+
+/* By the definition: does the hold protect (branch, seq)? */
+static bool protects(const struct registry *registry, const struct hold *hold, helios_branch_id branch,
+                     helios_seq seq)
+{
+    const struct branch *at = registry_at(registry, hold->branch);
+
+    for (;;) {
+        if (at->id == branch)
+            return hold->seq == seq;
+        if (at->id == 0 || hold->seq >= at->fork_seq)
+            return false;
+        at = registry_at(registry, at->parent);
+    }
+}
+
+static void check_holds(struct branch_holds *holds, const struct registry *registry, const struct hold *all,
+                        size_t count, helios_seq below)
+{
+    struct held_list list;
+    size_t at = 0;
+
+    assert(holds_list(holds, below, &list) == HELIOS_OK);
+    for (helios_branch_id id = 0; id < HELD_BRANCHES; id++) {
+        bool garbage = atomic_load(&registry_at(registry, id)->garbage), listed;
+        size_t point = 0;
+
+        listed = at < list.count && list.at[at].branch == id;
+        for (helios_seq seq = 1; seq < POINTS; seq++) {
+            bool held = false;
+
+            for (size_t i = 0; i < count && !held; i++)
+                held = protects(registry, &all[i], id, seq);
+            assert(holds_have(holds, id, seq) == held);
+            if (garbage || !held || seq >= below)
+                continue;
+            assert(listed && point < list.at[at].count && list.at[at].points[point++] == seq);
+        }
+        assert(!listed || list.at[at].garbage == garbage);
+        assert(listed ? point == list.at[at].count : !garbage);
+        at += listed;
+    }
+    assert(at == list.count);
+    held_list_release(&list);
+}
+
+/* A fork's hold ends with its branch, once the drop is settled. */
+static void holds(uint64_t seed)
+{
+    struct hold all[HOLDS];
+    struct branch_holds holds;
+    struct registry *registry;
+    struct random rng;
+    size_t count = 0;
+
+    random_seed(&rng, seed);
+    assert(registry_new(&registry) == HELIOS_OK);
+    holds_init(&holds, registry);
+    while (registry_next_id(registry) < HELD_BRANCHES) {
+        helios_branch_id parent = (helios_branch_id)random_below(&rng, registry_next_id(registry));
+        helios_seq fork = 1 + random_below(&rng, POINTS - 1);
+
+        assert(holds_add(&holds, parent, fork) == HELIOS_OK);
+        make(registry, parent, fork, POINTS);
+        all[count++] = (struct hold){parent, fork};
+    }
+    for (int step = 0; step < 300; step++) {
+        size_t index = count ? random_below(&rng, count) : 0;
+        struct branch *branch = (struct branch *)registry_at(registry, 1 + index % (HELD_BRANCHES - 1));
+
+        if (count < HOLDS && random_below(&rng, 2)) {
+            all[count] = (struct hold){(helios_branch_id)random_below(&rng, HELD_BRANCHES),
+                                       1 + random_below(&rng, POINTS - 1)};
+            assert(holds_add(&holds, all[count].branch, all[count].seq) == HELIOS_OK);
+            count++;
+        } else if (index >= HELD_BRANCHES - 1) {
+            holds_remove(&holds, all[index].branch, all[index].seq);
+            all[index] = all[--count];
+        } else if (branch->live_children == 0 && atomic_load(&branch->state) == HELIOS_BRANCH_ACTIVE) {
+            registry_close(registry, branch, HELIOS_BRANCH_DROPPED, POINTS + (helios_seq)step);
+            holds_drop(&holds, branch);
+            holds_settle(&holds, POINTS + (helios_seq)step - 1);
+            assert(!atomic_load(&branch->garbage));
+            holds_settle(&holds, POINTS + (helios_seq)step);
+            assert(atomic_load(&branch->garbage));
+            all[branch->id - 1] = (struct hold){0, 0}; /* protects nothing that is looked at */
+        }
+        if (step % 20 == 0)
+            check_holds(&holds, registry, all, count, 1 + random_below(&rng, POINTS));
+    }
+    check_holds(&holds, registry, all, count, POINTS);
+    holds_release(&holds);
+    registry_free(registry);
+    epoch_drain();
+}
+
+/* ---- at open ---- */
+
+static void load(const char *const *names, size_t count, bool fine)
+{
+    struct registry *registry;
+    bool written[8] = {false};
+
+    assert(registry_new(&registry) == HELIOS_OK && count < 8);
+    for (uint32_t i = 0; i < count; i++) {
+        struct branch_record record = {.id = i + 1, .fork_seq = 1, .name = text(names[i])};
+        struct branch *branch;
+
+        assert(registry_prepare(registry, &record, &branch) == HELIOS_OK);
+        registry_load(registry, branch);
+    }
+    assert(registry_loaded(registry, written) == fine);
+    for (size_t i = 0; i < count && fine; i++)
+        assert(registry_by_name(registry, names[i])->id == i + 1);
+    registry_free(registry);
+    epoch_drain();
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
@@ -176,5 +302,10 @@ int main(int argc, char **argv)
     names();
     for (uint64_t i = 0; i < 20; i++)
         trees(seed + i);
+    for (uint64_t i = 0; i < 4; i++)
+        holds(seed + i);
+    load((const char *[]){"z", "b", "ma", "n"}, 4, true);
+    load((const char *[]){"z", "b", "z"}, 3, false);
+    load((const char *[]){"b", "main"}, 2, false);
     return 0;
 }

@@ -109,6 +109,31 @@ static void check_cursors(struct table *t, const struct model *m, struct random 
     }
 }
 
+/* What was written between two numbers, and below a key. */
+static void check_spans(struct table *t, const struct model *m, struct random *rng, int steps)
+{
+    for (int i = 0; i < 8; i++) {
+        helios_seq since = i == 0 ? MODEL_SEQ_MAX - 1 : random_below(rng, MODEL_SEQ_MAX),
+                   point = i < 4 ? MODEL_SEQ_MAX : since + random_below(rng, MODEL_SEQ_MAX + 1 - since);
+        helios_slice upper = model_key(&m->entries[random_below(rng, m->count)]);
+        struct table_cursor_options options = {.read_point = point, .since = since},
+                                    below = {.read_point = point, .since = since / 2, .upper = upper};
+        struct model above = *m;
+        struct cursor *c;
+
+        above.since = since;
+        must(table_cursor_new(t, &options, &c));
+        check_forward(c, &above, point);
+        check_backward(c, &above, point);
+        check_random_walk(c, &above, point, rng, steps);
+        cursor_free(c);
+        above.since = since / 2;
+        must(table_cursor_new(t, &below, &c));
+        check_forward_below(c, &above, point, upper);
+        cursor_free(c);
+    }
+}
+
 static void check_properties(struct table *t, const struct model *m)
 {
     const struct table_properties *p = table_properties(t);
@@ -144,6 +169,7 @@ static void check_layout(size_t layout, uint64_t budget, size_t keys, size_t lar
     must(table_verify(t));
     check_gets(t, &m, &rng, large ? 100 : keys == MANY_KEYS ? 500 : 3000);
     check_cursors(t, &m, &rng, large || keys == MANY_KEYS ? 50 : 400);
+    check_spans(t, &m, &rng, large || keys == MANY_KEYS ? 50 : 400);
     must(table_verify(t));
     for (size_t i = 0; i < m.count; i += 1 + m.count / 50) {
         uint64_t offset = table_offset_of(t, model_key(&m.entries[i]));

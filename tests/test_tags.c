@@ -452,6 +452,39 @@ static void test_pin_list(void)
     MUST(helios_close(db));
 }
 
+/* What branches hold is listed under their names, and goes with them. */
+static void test_pins_of_branches(void)
+{
+    helios_write_options write = HELIOS_WRITE_OPTIONS_INIT;
+    helios_merge_result merged;
+    helios_pin_info *pins;
+    helios_branch_id branch;
+    helios_seq fork;
+    helios_db *db;
+    size_t n;
+
+    fresh(HELIOS_FOREVER);
+    db = open_db();
+    put(db, 1, 1);
+    fork = helios_latest(db);
+    MUST(helios_branch_create(db, "a branch", 0, 0, &branch));
+    write.branch = branch;
+    MUST(helios_put(db, &write, slice_make("k", 1), slice_make("v", 1)));
+    MUST(helios_branch_merge(db, branch, 0, NULL, &merged));
+    MUST(helios_pin_list(db, &pins, &n));
+    assert(n == 2); /* the fork on main, and the merge's base-to-be on the branch */
+    assert(pins[0].kind == HELIOS_PIN_BRANCH && pins[0].branch == 0 && pins[0].at == fork);
+    assert(strcmp(pins[0].owner, "a branch") == 0);
+    assert(pins[1].kind == HELIOS_PIN_BRANCH && pins[1].branch == branch && pins[1].at < merged.commit);
+    assert(strcmp(pins[1].owner, "main") == 0);
+    helios_free(pins);
+    MUST(helios_branch_drop(db, branch));
+    MUST(helios_pin_list(db, &pins, &n));
+    assert(n == 0);
+    helios_free(pins);
+    MUST(helios_close(db));
+}
+
 static double nanoseconds(struct timespec since, int count)
 {
     struct timespec now;
@@ -503,6 +536,7 @@ int main(void)
     test_no_memory();
     test_failed_sync();
     test_pin_list();
+    test_pins_of_branches();
     test_many_snapshots();
     io_free(fs);
     return 0;
