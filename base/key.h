@@ -2,12 +2,13 @@
  * version (the commit's number, 56 bits) << 8 | kind. Order: key bytes ascending, tag descending.
  *
  * The rooms below engine/ see a key as opaque bytes and a tag; only the five leading bytes, the
- * layer, are looked at by a table to say which layers it holds. */
+ * layer, are looked at by a table to say which layers it holds, and the branch by a merge over layers. */
 #ifndef HELIOS_BASE_KEY_H
 #define HELIOS_BASE_KEY_H
 #include "base/coding.h"
 
 enum {
+    BRANCH_BYTES = 4,         /* in front of every internal key */
     KEY_LAYER_BYTES = 5,      /* branch and space */
     KEY_USER_MAX = 64 * 1024, /* bytes of a user key */
     KEY_BYTES_MAX = KEY_LAYER_BYTES + KEY_USER_MAX,

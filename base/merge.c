@@ -8,19 +8,27 @@
  * Every loser was compared with the winner of its node's subtree as that stands now. So when several
  * sources have the key of the overall winner, each of them has lost a match between equal keys, and
  * such a loser is marked `shadowed`: when it gets to the top it is stepped over unseen, and no key
- * need be remembered or compared for that. */
+ * need be remembered or compared for that.
+ *
+ * A source that wins twice running leads: it is known then who comes second, and while the leader's rank is below
+ * that one's no match is played.
+ *
+ * Over layers, all keys of a source begin with its branch; what is compared and shown is what follows. A source that
+ * has left its branch is at its end, wherever its cursor stands. */
 #include "base/merge.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include <assert.h>
 
-enum { SKIP_MAX = 64, SKIP_MIN = 4, TIES_BEFORE_CHOICE = 64 };
+enum { RANK_BYTES = 8, SKIP_MAX = 64, SKIP_MIN = 4, TIES_BEFORE_CHOICE = 64 };
 #define NO_RANK UINT64_MAX
 
 struct source {
     uint64_t rank;
     struct cursor *cursor;
-    bool live;     /* mirrors cursor->valid */
-    bool shadowed; /* an equal, better entry was met: not to be shown */
+    unsigned char branch[BRANCH_BYTES]; /* over layers */
+    bool live;                          /* it stands on something: mirrors cursor->valid */
+    bool shadowed;                      /* an equal, better entry was met: not to be shown */
 };
 
 struct merge {
@@ -30,9 +38,13 @@ struct merge {
     uint32_t count, live, winner;
     bool backward, all_versions;
     bool skip_broken;        /* a key was met that does not share `shared` */
-    size_t skip;             /* 0, or from SKIP_MIN to SKIP_MAX */
+    size_t front;            /* bytes of a key that are not shown: 0 or BRANCH_BYTES */
+    size_t skip;             /* 0, or from SKIP_MIN to SKIP_MAX, of what is shown */
+    uint64_t lead;           /* the winner, if it leads, goes on winning while its rank is below; else 0 */
     uint32_t ties, ties_max; /* matches that the rank left open since skip was chosen; when to choose again */
-    unsigned char shared[SKIP_MAX];
+    unsigned char head[BRANCH_BYTES + SKIP_MAX]; /* the front of the winner, if it leads, and what is shared */
+    helios_buf place;                            /* a key with its branch, to be sought */
+    struct error_note note;
 };
 
 static struct merge *merge_of(struct cursor *c)
@@ -59,9 +71,14 @@ static inline bool bytes_equal(const unsigned char *a, const unsigned char *b, s
     return words_equal(a + size - 8, b + size - 8);
 }
 
+static inline helios_slice shown_key(const struct merge *m, const struct cursor *c)
+{
+    return slice_make(slice_bytes(c->key) + m->front, c->key.size - m->front);
+}
+
 static inline uint64_t rank_of(const struct merge *m, helios_slice key)
 {
-    uint64_t prefix = key_prefix(key, m->skip);
+    uint64_t prefix = key_prefix(key, m->front + m->skip);
 
     return m->backward ? ~prefix : prefix;
 }
@@ -72,19 +89,24 @@ static void choose_skip(struct merge *m)
 {
     helios_slice first = {NULL, 0};
     size_t skip = SKIP_MAX, before = m->skip;
+    bool of_one_size = true;
 
     for (uint32_t i = 0; i < m->count; i++) {
-        helios_slice key = m->sources[i].cursor->key;
+        helios_slice key;
 
         if (!m->sources[i].live)
             continue;
+        key = shown_key(m, m->sources[i].cursor);
         if (!first.data)
             first = key;
+        of_one_size &= key.size == first.size;
         skip = slice_common(slice_make(first.data, first.size < skip ? first.size : skip), key);
     }
+    if (of_one_size && first.size >= RANK_BYTES && skip > first.size - RANK_BYTES)
+        skip = first.size - RANK_BYTES; /* a rank up to the end decides as much, and is one load */
     m->skip = first.data && skip >= SKIP_MIN ? skip : 0;
     if (m->skip)
-        memcpy(m->shared, first.data, m->skip);
+        memcpy(m->head + m->front, first.data, m->skip);
     for (uint32_t i = 0; i < m->count; i++) {
         if (m->sources[i].live)
             m->sources[i].rank = rank_of(m, m->sources[i].cursor->key);
@@ -102,23 +124,31 @@ static void merge_fail(struct merge *m, struct cursor *source)
     m->cursor.error = source->error;
 }
 
+/* Whether the source stands on something of its own. */
+static inline bool stands(const struct merge *m, const struct source *s)
+{
+    return s->cursor->valid && (m->front == 0 || memcmp(s->cursor->key.data, s->branch, BRANCH_BYTES) == 0);
+}
+
 /* Takes over what the source's cursor stands on now. False when it failed: so has the merge. */
 static inline bool source_load(struct merge *m, struct source *s)
 {
     struct cursor *c = s->cursor;
+    helios_slice key;
 
     s->shadowed = false;
-    if (__builtin_expect(!c->valid, 0)) {
+    if (__builtin_expect(!stands(m, s), 0)) {
         m->live -= s->live;
         s->live = false;
         s->rank = NO_RANK;
-        if (c->status != HELIOS_OK)
+        if (!c->valid && c->status != HELIOS_OK)
             merge_fail(m, c);
-        return c->status == HELIOS_OK;
+        return c->valid || c->status == HELIOS_OK;
     }
     m->live += !s->live;
     s->live = true;
-    if (__builtin_expect(c->key.size >= m->skip && bytes_equal(slice_bytes(c->key), m->shared, m->skip), 1))
+    key = shown_key(m, c);
+    if (__builtin_expect(key.size >= m->skip && bytes_equal(key.data, m->head + m->front, m->skip), 1))
         s->rank = rank_of(m, c->key);
     else
         m->skip_broken = true;
@@ -137,14 +167,15 @@ static inline bool same_entry(const struct merge *m, const struct cursor *a, con
 static __attribute__((noinline)) bool wins_tie(struct merge *m, uint32_t a, uint32_t b)
 {
     struct source *x = &m->sources[a], *y = &m->sources[b];
+    size_t hidden = m->front + m->skip;
     int order;
     bool first;
 
     if (!x->live || !y->live)
         return x->live;
     m->ties++;
-    order = slice_compare(slice_make(slice_bytes(x->cursor->key) + m->skip, x->cursor->key.size - m->skip),
-                          slice_make(slice_bytes(y->cursor->key) + m->skip, y->cursor->key.size - m->skip));
+    order = slice_compare(slice_make(slice_bytes(x->cursor->key) + hidden, x->cursor->key.size - hidden),
+                          slice_make(slice_bytes(y->cursor->key) + hidden, y->cursor->key.size - hidden));
     if (order != 0)
         return m->backward ? order > 0 : order < 0;
     first = x->cursor->tag != y->cursor->tag ? x->cursor->tag > y->cursor->tag : a < b;
@@ -162,6 +193,22 @@ static inline bool wins(struct merge *m, uint32_t a, uint32_t b)
     return wins_tie(m, a, b);
 }
 
+/* The winner has won again: it leads those that lost to it, one of whom comes second. */
+static void lead(struct merge *m)
+{
+    uint64_t least = NO_RANK;
+
+    for (uint32_t node = (m->winner + m->count) / 2; node > 0; node /= 2) {
+        uint64_t rank = m->sources[m->losers[node]].rank;
+
+        if (rank < least)
+            least = rank;
+    }
+    m->lead = least;
+    if (m->front)
+        memcpy(m->head, m->sources[m->winner].branch, BRANCH_BYTES);
+}
+
 static inline void replay(struct merge *m)
 {
     uint32_t winner = m->winner;
@@ -174,6 +221,9 @@ static inline void replay(struct merge *m)
             winner = other;
         }
     }
+    m->lead = 0;
+    if (winner == m->winner)
+        lead(m);
     m->winner = winner;
 }
 
@@ -202,13 +252,12 @@ static inline void move(const struct merge *m, struct cursor *c)
         cursor_next(c);
 }
 
-/* Moves the winner on and finds the next one. False when a source failed. */
-static inline bool step(struct merge *m)
+/* The winner has moved on: finds the next one. False when a source failed. */
+static inline bool settle(struct merge *m)
 {
     struct source *s = &m->sources[m->winner];
 
-    move(m, s->cursor);
-    if (m->live == 1 && s->cursor->valid) {
+    if (m->live == 1 && stands(m, s)) {
         s->shadowed = false;
         return true; /* the only one left: no rank, no match */
     }
@@ -220,25 +269,28 @@ static inline bool step(struct merge *m)
     return true;
 }
 
+static inline void show_source(struct merge *m, const struct cursor *c)
+{
+    m->cursor.key = shown_key(m, c);
+    m->cursor.tag = c->tag;
+    m->cursor.value = c->value;
+    m->cursor.value_large = c->value_large;
+}
+
 /* The winner is what the merge shows, unless it is shadowed or at its end. */
 static inline void show(struct merge *m)
 {
     const struct source *s = &m->sources[m->winner];
-    const struct cursor *c = s->cursor;
 
     while (__builtin_expect(s->shadowed && s->live, 0)) {
-        if (!step(m))
+        move(m, s->cursor);
+        if (!settle(m))
             return;
         s = &m->sources[m->winner];
-        c = s->cursor;
     }
     m->cursor.valid = s->live;
-    if (!s->live)
-        return;
-    m->cursor.key = c->key;
-    m->cursor.tag = c->tag;
-    m->cursor.value = c->value;
-    m->cursor.value_large = c->value_large;
+    if (s->live)
+        show_source(m, s->cursor);
 }
 
 /* All sources stand where they should: builds the tree. */
@@ -246,6 +298,7 @@ static void rebuild(struct merge *m)
 {
     m->live = 0;
     m->skip = 0;
+    m->lead = 0;
     m->ties_max = TIES_BEFORE_CHOICE;
     for (uint32_t i = 0; i < m->count; i++) {
         m->sources[i].live = false;
@@ -272,21 +325,64 @@ static struct merge *restart(struct cursor *c, bool backward)
     return m;
 }
 
+/* The key as the source has it. False: no memory, and the merge says so. */
+static bool whole_key(struct merge *m, const struct source *s, helios_slice *key)
+{
+    helios_status status;
+
+    if (m->front == 0)
+        return true;
+    status = buf_set(&m->place, s->branch, BRANCH_BYTES);
+    if (status == HELIOS_OK)
+        status = buf_append(&m->place, key->data, key->size);
+    if (status == HELIOS_OK) {
+        *key = buf_slice(&m->place);
+        return true;
+    }
+    error_keep(&m->note, status);
+    m->cursor.status = status;
+    m->cursor.error = &m->note;
+    return false;
+}
+
 static void merge_first(struct cursor *c)
 {
     struct merge *m = restart(c, false);
 
-    for (uint32_t i = 0; i < m->count; i++)
-        cursor_first(m->sources[i].cursor);
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct source *s = &m->sources[i];
+
+        if (m->front)
+            cursor_seek(s->cursor, slice_make(s->branch, BRANCH_BYTES), TAG_MAX);
+        else
+            cursor_first(s->cursor);
+    }
     rebuild(m);
+}
+
+/* The last key before the next branch, which no key is as short as. */
+static void last_of_branch(const struct source *s)
+{
+    unsigned char next[BRANCH_BYTES];
+    uint32_t branch = get_u32_be(s->branch);
+
+    put_u32_be(next, branch + 1);
+    if (branch == UINT32_MAX)
+        cursor_last(s->cursor);
+    else
+        cursor_seek_for_prev(s->cursor, slice_make(next, BRANCH_BYTES));
 }
 
 static void merge_last(struct cursor *c)
 {
     struct merge *m = restart(c, true);
 
-    for (uint32_t i = 0; i < m->count; i++)
-        cursor_last(m->sources[i].cursor);
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->front)
+            last_of_branch(&m->sources[i]);
+        else
+            cursor_last(m->sources[i].cursor);
+    }
     rebuild(m);
 }
 
@@ -294,8 +390,13 @@ static void merge_seek(struct cursor *c, helios_slice key, uint64_t tag)
 {
     struct merge *m = restart(c, false);
 
-    for (uint32_t i = 0; i < m->count; i++)
-        cursor_seek(m->sources[i].cursor, key, tag);
+    for (uint32_t i = 0; i < m->count; i++) {
+        helios_slice whole = key;
+
+        if (!whole_key(m, &m->sources[i], &whole))
+            return;
+        cursor_seek(m->sources[i].cursor, whole, tag);
+    }
     rebuild(m);
 }
 
@@ -303,8 +404,13 @@ static void merge_seek_for_prev(struct cursor *c, helios_slice key)
 {
     struct merge *m = restart(c, true);
 
-    for (uint32_t i = 0; i < m->count; i++)
-        cursor_seek_for_prev(m->sources[i].cursor, key);
+    for (uint32_t i = 0; i < m->count; i++) {
+        helios_slice whole = key;
+
+        if (!whole_key(m, &m->sources[i], &whole))
+            return;
+        cursor_seek_for_prev(m->sources[i].cursor, whole);
+    }
     rebuild(m);
 }
 
@@ -326,11 +432,46 @@ static void turn(struct cursor *c, bool backward)
     uint32_t winner = m->winner;
 
     for (uint32_t i = 0; i < m->count; i++) {
-        if (i != winner)
-            pass_over(m, m->sources[i].cursor, c->key);
+        helios_slice whole = c->key;
+
+        if (i == winner)
+            continue;
+        if (!whole_key(m, &m->sources[i], &whole))
+            return;
+        pass_over(m, m->sources[i].cursor, whole);
     }
     move(m, m->sources[winner].cursor);
     rebuild(m);
+}
+
+/* Whether the winner, moved on, is the next one by its rank alone. */
+static inline bool leads_on(struct merge *m, const struct cursor *c)
+{
+    size_t size = m->front + m->skip;
+    uint64_t rank;
+
+    if (!c->valid || c->key.size < size || !bytes_equal(slice_bytes(c->key), m->head, size))
+        return false;
+    rank = rank_of(m, c->key);
+    m->sources[m->winner].rank = rank;
+    return rank < m->lead;
+}
+
+static __attribute__((noinline)) void advance_by_match(struct merge *m)
+{
+    if (settle(m))
+        show(m);
+}
+
+static inline void advance(struct merge *m)
+{
+    struct cursor *c = m->sources[m->winner].cursor;
+
+    move(m, c);
+    if (__builtin_expect(leads_on(m, c), 1))
+        show_source(m, c);
+    else
+        advance_by_match(m);
 }
 
 static void merge_next(struct cursor *c)
@@ -340,8 +481,8 @@ static void merge_next(struct cursor *c)
     assert(c->valid);
     if (__builtin_expect(m->backward, 0))
         turn(c, false);
-    else if (step(m))
-        show(m);
+    else
+        advance(m);
 }
 
 static void merge_prev(struct cursor *c)
@@ -352,8 +493,8 @@ static void merge_prev(struct cursor *c)
     assert(!m->all_versions);
     if (__builtin_expect(!m->backward, 0))
         turn(c, true);
-    else if (step(m))
-        show(m);
+    else
+        advance(m);
 }
 
 static helios_status merge_load(struct cursor *c)
@@ -376,6 +517,7 @@ static void merge_free(struct cursor *c)
 
     for (uint32_t i = 0; i < m->count; i++)
         cursor_free(m->sources[i].cursor);
+    helios_buf_free(&m->place);
     mem_free(m);
 }
 
@@ -408,5 +550,18 @@ helios_status merge_cursor_new(struct cursor *const *sources, size_t count, heli
     for (size_t i = 0; i < count; i++)
         m->sources[i].cursor = sources[i];
     *result = &m->cursor;
+    return HELIOS_OK;
+}
+
+helios_status merge_layers_new(struct cursor *const *sources, const helios_branch_id *branches, size_t count,
+                               struct cursor **result)
+{
+    helios_status status = merge_cursor_new(sources, count, 0, result);
+
+    if (status != HELIOS_OK)
+        return status;
+    merge_of(*result)->front = BRANCH_BYTES;
+    for (size_t i = 0; i < count; i++)
+        put_u32_be(merge_of(*result)->sources[i].branch, branches[i]);
     return HELIOS_OK;
 }

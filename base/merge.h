@@ -11,4 +11,10 @@
 helios_status merge_cursor_new(struct cursor *const *sources, size_t count, helios_seq read_point,
                                struct cursor **) CHECKED;
 
+/* At a read point, over layers: of each source what lies on one branch, and nothing else. Keys come, and are sought,
+ * without their branch, so that a branch and its ancestors merge into what the branch shows: what a child wrote came
+ * after its fork point, and of the parent the source must let nothing above that point through. `branches` is copied. */
+helios_status merge_layers_new(struct cursor *const *sources, const helios_branch_id *branches, size_t count,
+                               struct cursor **) CHECKED;
+
 #endif

@@ -16,7 +16,6 @@
  * cost what a scan costs, and few in a large database a look-up each. Neither candidates nor states hold a view
  * longer than to the next move. */
 #include "engine/compare.h"
-#include "branch/layer_cursor.h"
 #include "engine/branches.h"
 #include "engine/read.h"
 #include "engine/sources.h"

@@ -4,7 +4,6 @@
  * to the current one by seeking again, so that it holds neither old memtables nor deleted files for
  * longer than to its next move. One of a transaction has its writes as one more source (txn_scan.c), and goes back to
  * its sources likewise when the transaction wrote where it is going. */
-#include "branch/layer_cursor.h"
 #include "engine/branches.h"
 #include "engine/sources.h"
 #include "engine/txn.h"

@@ -3,7 +3,6 @@
  * Only what has anything within the bounds is asked: memtables always, of L0 each such file, of the deeper
  * levels the run of such files by one cursor. */
 #include "engine/sources.h"
-#include "branch/layer_cursor.h"
 
 /* Range deletes of one source, with the gap or fragment around the last key asked about: keys come in
  * order, so that most questions are answered by two comparisons. */
@@ -24,6 +23,7 @@ struct gathering {
     struct table_file **files; /* those of a level that count */
     size_t file_capacity;
     struct cursor **cursors;
+    helios_branch_id *branches; /* on which each is gathered */
     size_t count, capacity;
     struct cover *covers;
     size_t cover_count, cover_capacity;
@@ -31,19 +31,32 @@ struct gathering {
 
 /* ---- gathering ---- */
 
+static helios_status cursors_room(struct gathering *g)
+{
+    size_t capacity = g->capacity ? g->capacity * 2 : 16;
+    struct cursor **cursors = mem_realloc(g->cursors, capacity * sizeof(*cursors));
+    helios_branch_id *branches;
+
+    if (!cursors)
+        return fail_no_memory(capacity * sizeof(*cursors));
+    g->cursors = cursors;
+    branches = mem_realloc(g->branches, capacity * sizeof(*branches));
+    if (!branches)
+        return fail_no_memory(capacity * sizeof(*branches));
+    g->branches = branches;
+    g->capacity = capacity;
+    return HELIOS_OK;
+}
+
 static helios_status add_cursor(struct gathering *g, struct cursor *cursor)
 {
-    if (g->count == g->capacity) {
-        size_t capacity = g->capacity ? g->capacity * 2 : 16;
-        struct cursor **cursors = mem_realloc(g->cursors, capacity * sizeof(*cursors));
+    helios_status status = g->count < g->capacity ? HELIOS_OK : cursors_room(g);
 
-        if (!cursors) {
-            cursor_free(cursor);
-            return fail_no_memory(capacity * sizeof(*cursors));
-        }
-        g->cursors = cursors;
-        g->capacity = capacity;
+    if (status != HELIOS_OK) {
+        cursor_free(cursor);
+        return status;
     }
+    g->branches[g->count] = key_branch(g->options.lower);
     g->cursors[g->count++] = cursor;
     return HELIOS_OK;
 }
@@ -191,8 +204,8 @@ static helios_status add_levels(struct gathering *g, const struct version *versi
     return status;
 }
 
-/* One cursor over all of the view in the bounds. */
-static helios_status merge_view(struct gathering *g, const struct view *view, struct cursor **out)
+/* All of the view in the bounds. */
+static helios_status add_view(struct gathering *g, const struct view *view)
 {
     helios_status status = add_own(g);
 
@@ -200,15 +213,7 @@ static helios_status merge_view(struct gathering *g, const struct view *view, st
         status = add_memtable(g, view->active->memtable);
     for (size_t i = 0; i < view->closed_count && status == HELIOS_OK; i++)
         status = add_closed(g, view->closed[i]);
-    if (status == HELIOS_OK)
-        status = add_levels(g, view->version);
-    if (status == HELIOS_OK)
-        status = merge_cursor_new(g->cursors, g->count, g->options.read_point, out);
-    if (status != HELIOS_OK)
-        for (size_t i = 0; i < g->count; i++)
-            cursor_free(g->cursors[i]);
-    g->count = 0;
-    return status;
+    return status == HELIOS_OK ? add_levels(g, view->version) : status;
 }
 
 /* ---- layers ---- */
@@ -230,102 +235,88 @@ static helios_status move_bounds(struct gathering *g, const struct sources_optio
     return HELIOS_OK;
 }
 
-static helios_status open_layer(struct gathering *g, const struct view *view, helios_branch_id branch,
-                                struct cursor **out)
-{
-    struct cursor *inner = NULL;
-    helios_status status = merge_view(g, view, &inner);
-
-    if (status != HELIOS_OK)
-        return status;
-    status = layer_cursor_new(inner, branch, out);
-    if (status != HELIOS_OK)
-        cursor_free(inner);
-    return status;
-}
-
-/* What is put together of cursors over single layers. */
+/* What is the same for all layers. */
 struct layering {
     const struct sources_options *given;
     const struct view *view;
-    struct gathering cursors; /* nothing else of it is used */
-    helios_buf bounds[2];     /* on the branch whose layer is opened */
+    helios_buf bounds[2]; /* on the branch whose layer is gathered */
 };
 
 static helios_status add_layer(struct gathering *g, struct layering *l, const struct span *span)
 {
-    struct cursor *cursor = NULL;
     helios_status status = HELIOS_OK;
 
     g->options.read_point = span->at;
     g->since = span->since;
     if (key_branch(g->options.lower) != span->branch)
         status = move_bounds(g, l->given, l->bounds, span->branch);
-    if (status == HELIOS_OK)
-        status = open_layer(g, l->view, span->branch, &cursor);
-    return status == HELIOS_OK ? add_cursor(&l->cursors, cursor) : status;
-}
-
-/* One cursor of all layers. */
-static helios_status end_layers(struct layering *l, helios_status status, struct cursor **out)
-{
-    struct gathering *all = &l->cursors;
-
-    if (status == HELIOS_OK)
-        status = merge_cursor_new(all->cursors, all->count, l->given->read_point, out);
-    if (status != HELIOS_OK)
-        for (size_t i = 0; i < all->count; i++)
-            cursor_free(all->cursors[i]);
-    mem_free(all->cursors);
-    helios_buf_free(&l->bounds[0]);
-    helios_buf_free(&l->bounds[1]);
-    return status;
+    return status == HELIOS_OK ? add_view(g, l->view) : status;
 }
 
 /* A branch and its ancestors. */
-static helios_status merge_overlay(struct gathering *g, const struct view *view, struct cursor **out)
+static helios_status add_overlay(struct gathering *g, struct layering *l)
 {
-    const struct sources_options given = g->options;
-    struct layering layering = {.given = &given, .view = view};
-    helios_seq at = given.read_point;
+    helios_seq at = l->given->read_point;
     helios_status status = HELIOS_OK;
 
-    for (const struct branch *b = given.branch; b && status == HELIOS_OK; b = b->up) {
+    for (const struct branch *b = l->given->branch; b && status == HELIOS_OK; b = b->up) {
         const struct span span = {.branch = b->id, .at = at};
 
-        status = add_layer(g, &layering, &span);
+        status = add_layer(g, l, &span);
         if (b->up_seq < at)
             at = b->up_seq;
     }
-    return end_layers(&layering, status, out);
+    return status;
 }
 
-static helios_status merge_spans(struct gathering *g, const struct view *view, struct cursor **out)
+static helios_status add_spans(struct gathering *g, struct layering *l)
+{
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < l->given->span_count && status == HELIOS_OK; i++)
+        status = add_layer(g, l, &l->given->spans[i]);
+    return status;
+}
+
+static helios_status gather(struct gathering *g, const struct view *view)
 {
     const struct sources_options given = g->options;
     struct layering layering = {.given = &given, .view = view};
-    helios_status status = HELIOS_OK;
+    helios_status status;
 
-    for (size_t i = 0; i < given.span_count && status == HELIOS_OK; i++)
-        status = add_layer(g, &layering, &given.spans[i]);
-    return end_layers(&layering, status, out);
+    g->stripped = given.spans || given.branch;
+    if (!g->stripped)
+        return add_view(g, view);
+    status = given.spans ? add_spans(g, &layering) : add_overlay(g, &layering);
+    helios_buf_free(&layering.bounds[0]);
+    helios_buf_free(&layering.bounds[1]);
+    return status;
 }
 
-static helios_status merge_all(struct gathering *g, const struct view *view, struct cursor **out)
+/* One cursor of all that was gathered, which it takes over; one that is alone needs nothing around it. */
+static helios_status merge_gathered(const struct gathering *g, helios_seq read_point, struct cursor **out)
 {
-    g->stripped = g->options.spans || g->options.branch;
-    if (g->options.spans)
-        return merge_spans(g, view, out);
-    return g->options.branch ? merge_overlay(g, view, out) : merge_view(g, view, out);
+    if (g->stripped)
+        return merge_layers_new(g->cursors, g->branches, g->count, out);
+    if (g->count != 1)
+        return merge_cursor_new(g->cursors, g->count, read_point, out);
+    *out = g->cursors[0];
+    return HELIOS_OK;
 }
 
 helios_status sources_open(struct helios_db *db, const struct sources_options *options, struct sources *sources)
 {
     struct gathering g = {.options = *options};
     struct view *view = view_acquire(db);
-    helios_status status = merge_all(&g, view, &sources->cursor);
+    helios_status status = gather(&g, view);
 
+    if (status == HELIOS_OK)
+        status = merge_gathered(&g, options->read_point, &sources->cursor);
+    if (status != HELIOS_OK)
+        for (size_t i = 0; i < g.count; i++)
+            cursor_free(g.cursors[i]);
     mem_free(g.cursors);
+    mem_free(g.branches);
     mem_free(g.files);
     sources->view = view;
     sources->covers = g.covers;

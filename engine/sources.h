@@ -2,7 +2,7 @@
  * and the range deletes that lie beside. What iterators, histories and comparisons read. One thread at a time.
  *
  * Of a branch, on request, with what shows through from its ancestors; or of spans, what was written into some
- * layers between two numbers: then keys come, and are asked for, without their branch (branch/layer_cursor.h). */
+ * layers between two numbers: then keys come, and are asked for, without their branch (base/merge.h). */
 #ifndef HELIOS_ENGINE_SOURCES_H
 #define HELIOS_ENGINE_SOURCES_H
 #include "branch/registry.h"

@@ -1,4 +1,4 @@
-/* test_merge.c - merges against a sorted array: random sources, both directions, turns, errors. */
+/* test_merge.c - merges against a sorted array: random sources, also over layers, both directions, turns, errors. */
 #undef NDEBUG
 #include "base/mem.h"
 #include "base/merge.h"
@@ -135,6 +135,8 @@ struct world {
     struct random rng;
     helios_seq point;
     struct cursor *sources[SOURCES_MAX];
+    helios_branch_id branches[SOURCES_MAX]; /* over layers */
+    bool layered;
     int source_count;
     struct entry model[ENTRIES_MAX * SOURCES_MAX];
     int count;
@@ -148,6 +150,12 @@ static void draw_key(struct world *w, struct entry *e, int shape)
         e->size = random_below(&w->rng, 4);
         for (size_t i = 0; i < e->size; i++)
             e->key[i] = (unsigned char)random_below(&w->rng, 3);
+        return;
+    }
+    if (shape == 3) { /* all of one size */
+        e->size = 17;
+        memset(e->key, '0', e->size);
+        sprintf((char *)e->key + 11, "%06u", (unsigned)random_below(&w->rng, 2000));
         return;
     }
     memset(e->key, 7, sizeof(e->key)); /* a long shared start, which one key in some does not share */
@@ -173,14 +181,43 @@ static int reduce(struct entry *entries, int count, helios_seq point)
     return kept;
 }
 
+/* On the branch, or on one near it. No key is empty behind its branch: there is a space. */
+static void put_on_branch(struct world *w, struct entry *e, helios_branch_id branch)
+{
+    if (e->size == 0)
+        e->key[e->size++] = 0;
+    memmove(e->key + BRANCH_BYTES, e->key, e->size);
+    e->size += BRANCH_BYTES;
+    put_u32_be(e->key, random_below(&w->rng, 4) ? branch : branch + (uint32_t)random_below(&w->rng, 3) - 1);
+}
+
+/* To the model goes what the merge is to show of a source. */
+static void add_to_model(struct world *w, const struct array_cursor *a, helios_branch_id branch)
+{
+    for (int i = 0; i < a->count; i++) {
+        struct entry e = a->entries[i];
+
+        if (w->layered && key_branch(entry_key(&e)) != branch)
+            continue;
+        if (w->layered) {
+            e.size -= BRANCH_BYTES;
+            memmove(e.key, e.key + BRANCH_BYTES, e.size);
+        }
+        w->model[w->count++] = e;
+    }
+}
+
 static void add_source(struct world *w, int index, int shape)
 {
     struct array_cursor *a = calloc(1, sizeof(*a));
     int count = random_below(&w->rng, 5) == 0 ? 0 : (int)random_below(&w->rng, ENTRIES_MAX);
+    helios_branch_id branch = (helios_branch_id)random_below(&w->rng, 4) - 1; /* the last one, too */
 
     a->entries = calloc((size_t)count + 1, sizeof(*a->entries));
     for (int i = 0; i < count; i++) {
         draw_key(w, &a->entries[i], shape);
+        if (w->layered)
+            put_on_branch(w, &a->entries[i], branch);
         a->entries[i].tag = tag_make(1 + random_below(&w->rng, 12), KIND_VALUE);
         a->entries[i].value = (uint64_t)index << 32 | (uint64_t)i;
     }
@@ -191,8 +228,8 @@ static void add_source(struct world *w, int index, int shape)
     a->cursor.ops = &array_ops;
     a->cursor.error = &a->note;
     a->all_versions = w->point == CURSOR_ALL;
-    memcpy(w->model + w->count, a->entries, (size_t)a->count * sizeof(*a->entries));
-    w->count += a->count;
+    add_to_model(w, a, branch);
+    w->branches[w->source_count] = branch;
     w->sources[w->source_count++] = &a->cursor;
 }
 
@@ -203,13 +240,17 @@ static void build(struct world *w, uint64_t seed)
     memset(w, 0, sizeof(*w));
     random_seed(&w->rng, seed);
     w->point = random_below(&w->rng, 3) == 0 ? CURSOR_ALL : 1 + random_below(&w->rng, 13);
-    shape = (int)random_below(&w->rng, 3);
+    w->layered = w->point != CURSOR_ALL && random_below(&w->rng, 2);
+    shape = (int)random_below(&w->rng, 4);
     sources = (int)random_below(&w->rng, SOURCES_MAX + 1);
     for (int i = 0; i < sources; i++)
         add_source(w, i, shape);
     qsort(w->model, (size_t)w->count, sizeof(*w->model), entry_order);
     w->count = reduce(w->model, w->count, w->point);
-    assert(merge_cursor_new(w->sources, (size_t)w->source_count, w->point, &w->merged) == HELIOS_OK);
+    if (w->layered)
+        assert(merge_layers_new(w->sources, w->branches, (size_t)w->source_count, &w->merged) == HELIOS_OK);
+    else
+        assert(merge_cursor_new(w->sources, (size_t)w->source_count, w->point, &w->merged) == HELIOS_OK);
 }
 
 static void expect(const struct world *w, int at)
@@ -237,7 +278,7 @@ static int seek(struct world *w)
     if (w->count > 0 && random_below(&w->rng, 2))
         e = w->model[random_below(&w->rng, (uint64_t)w->count)];
     else
-        draw_key(w, &e, (int)random_below(&w->rng, 3));
+        draw_key(w, &e, (int)random_below(&w->rng, 4));
     if (w->point == CURSOR_ALL || random_below(&w->rng, 2)) {
         cursor_seek(w->merged, entry_key(&e), tag);
         while (at < w->count && key_compare(entry_key(&w->model[at]), w->model[at].tag, entry_key(&e),
@@ -307,14 +348,18 @@ static void whole(struct world *w)
 static void failing(struct world *w)
 {
     struct array_cursor *a;
-    int shown = 0;
+    int shown = 0, source, at;
 
     if (w->source_count == 0)
         return;
-    a = (struct array_cursor *)w->sources[random_below(&w->rng, (uint64_t)w->source_count)];
+    source = (int)random_below(&w->rng, (uint64_t)w->source_count);
+    a = (struct array_cursor *)w->sources[source];
     if (a->count == 0)
         return;
-    a->fail_at = (int)random_below(&w->rng, (uint64_t)a->count);
+    at = (int)random_below(&w->rng, (uint64_t)a->count);
+    if (w->layered && key_branch(entry_key(&a->entries[at])) != w->branches[source])
+        return; /* not reached */
+    a->fail_at = at;
     for (cursor_first(w->merged); w->merged->valid; cursor_next(w->merged))
         shown++;
     assert(shown <= w->count);
