@@ -907,6 +907,70 @@ static void test_spaces(void)
     end_db();
 }
 
+/* A consumer goes on behind what it has acknowledged, also within a commit and after reopening. */
+static void test_consumer(void)
+{
+    helios_changes_options o = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_batch *batch = helios_batch_new();
+    helios_changes *c, *other = NULL;
+    helios_change change;
+    helios_seq commit;
+
+    begin_db();
+    for (int i = 0; i < 3; i++)
+        helios_batch_put(batch, slice_make(&"abc"[i], 1), slice_text("x"));
+    MUST(helios_write(db, NULL, batch, &commit));
+    helios_batch_free(batch);
+    o.consumer = "worker";
+    for (helios_seq lsn = 1; lsn <= 3; lsn++) {
+        o.from = lsn == 1 ? 1 : 3; /* its position wins */
+        MUST(helios_changes_new(db, &o, &c));
+        CHECK(helios_changes_new(db, &o, &other) == HELIOS_BUSY && !other);
+        MUST(helios_changes_next(c, UINT64_MAX, &change));
+        CHECK(change.lsn == lsn && change.commit == commit && change.commit_end == (lsn == 3));
+        MUST(helios_changes_ack(c, lsn));
+        CHECK(helios_changes_ack(c, helios_latest(db) + 1000) == HELIOS_INVALID);
+        helios_changes_free(c);
+        MUST(helios_close(db));
+        open_db();
+    }
+    MUST(helios_changes_new(db, &o, &c));
+    CHECK(helios_changes_next(c, 0, &change) == HELIOS_TIMEOUT);
+    helios_changes_free(c);
+    c = changes_from(1);
+    CHECK(helios_changes_ack(c, 1) == HELIOS_INVALID);
+    helios_changes_free(c);
+    end_db();
+}
+
+/* An open cursor says when what comes next was trimmed, also while the file is still there; and from times. */
+static void test_trimmed(void)
+{
+    helios_changes_options o = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_changes *c, *none = NULL;
+    helios_change change;
+    uint64_t removed, time;
+
+    begin_db();
+    for (unsigned i = 0; i < 20; i++)
+        append("users", i, "x");
+    c = changes_from(1);
+    MUST(helios_changes_next(c, 0, &change));
+    MUST(helios_time_of_seq(db, 1, &time));
+    MUST(helios_feed_trim(db, 11, &removed));
+    CHECK(removed == 10);
+    CHECK(helios_changes_next(c, 0, &change) == HELIOS_FEED_TRIMMED);
+    CHECK(helios_changes_next(c, 0, &change) == HELIOS_FEED_TRIMMED);
+    helios_changes_free(c);
+    o.from_time = time;
+    CHECK(helios_changes_new(db, &o, &none) == HELIOS_FEED_TRIMMED && !none);
+    MUST(helios_time_of_seq(db, 10, &time));
+    o.from_time = time + 1;
+    MUST(helios_changes_new(db, &o, &c));
+    helios_changes_free(c);
+    end_db();
+}
+
 /* ---- following ---- */
 
 enum { WRITERS = 2, WRITES = 400 };
@@ -1040,6 +1104,8 @@ int main(int argc, char **argv)
         printf("%s\n", cases[i].name);
     }
     test_spaces();
+    test_consumer();
+    test_trimmed();
     test_following();
     test_latency();
     random_part(steps);
