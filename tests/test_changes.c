@@ -1072,6 +1072,8 @@ static void test_latency(void)
     helios_changes *c;
     helios_change change;
     uint64_t begun, worst = 0;
+    int slow =
+        0; /* the background would sync by itself after a second: half of them would take longer than that */
 
     begin_db();
     MUST(helios_changes_new(db, &o, &c));
@@ -1080,11 +1082,13 @@ static void test_latency(void)
         append("users", 1, "x");
         begun = io_monotonic(fs);
         MUST(helios_changes_next(c, UINT64_MAX, &change));
-        if (io_monotonic(fs) - begun > worst)
-            worst = io_monotonic(fs) - begun;
+        begun = io_monotonic(fs) - begun;
+        if (begun > worst)
+            worst = begun;
+        slow += begun > 400000;
     }
     printf("a commit was seen as durable after at most %" PRIu64 " us\n", worst);
-    CHECK(worst < 900000); /* the background would sync by itself after a second */
+    CHECK(slow < 6);
     helios_changes_free(c);
     end_db();
 }
