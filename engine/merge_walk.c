@@ -138,23 +138,51 @@ static bool take_theirs(struct merge_walk *w, struct merge_op *op)
 
 /* ---- conflicts ---- */
 
-static helios_status side(struct merge_walk *w, size_t state, bool *has, helios_slice *value, helios_seq *seq)
+/* The commit that deleted the key as a state has it; 0: it was never there, or that is below the horizon. */
+static helios_status deleted_by(struct merge_walk *w, const struct state_point *at, helios_seq *seq)
+{
+    helios_read_options options = {
+        .size = sizeof(options), .branch = at->branch, .at = at->seq, .keys_only = true};
+    helios_version version;
+    helios_history *h;
+    helios_status status;
+
+    *seq = 0;
+    if (at->seq == 0 || merged_spaces[w->space] != SPACE_USER)
+        return HELIOS_OK;
+    status = helios_history_new(w->db, &options, compare_key(w->compare), &h);
+    if (status != HELIOS_OK) /* the base may lie on a branch that is dropped by now */
+        return status == HELIOS_HISTORY_GONE || status == HELIOS_NOT_FOUND ? HELIOS_OK : status;
+    if (helios_history_next(h, &version) && version.deleted)
+        *seq = version.seq;
+    status = helios_history_status(h);
+    helios_history_free(h);
+    return status;
+}
+
+/* at: the state's point. */
+static helios_status side(struct merge_walk *w, size_t state, const struct state_point *at, bool *has,
+                          helios_slice *value, helios_seq *seq)
 {
     *has = compare_has(w->compare, state);
     *seq = compare_seq(w->compare, state);
-    return *has ? compare_value(w->compare, state, value) : HELIOS_OK;
+    return *has ? compare_value(w->compare, state, value) : deleted_by(w, at, seq);
 }
 
 static helios_status describe(struct merge_walk *w, helios_merge_conflict *c)
 {
+    const struct merge_states *s = w->states;
+    struct state_point base;
     helios_status status;
 
     *c = (helios_merge_conflict){.key = compare_key(w->compare)};
-    status = side(w, THEIRS, &c->has_theirs, &c->theirs, &c->theirs_seq);
+    status = side(w, THEIRS, &s->theirs, &c->has_theirs, &c->theirs, &c->theirs_seq);
     if (status == HELIOS_OK)
-        status = side(w, OURS, &c->has_ours, &c->ours, &c->ours_seq);
-    if (status == HELIOS_OK && w->states->base_count)
-        status = side(w, FIRST_BASE, &c->has_base, &c->base, &c->base_seq);
+        status = side(w, OURS, &s->ours, &c->has_ours, &c->ours, &c->ours_seq);
+    if (status == HELIOS_OK && s->base_count) {
+        base = (struct state_point){s->bases[0].branch, s->bases[0].seq};
+        status = side(w, FIRST_BASE, &base, &c->has_base, &c->base, &c->base_seq);
+    }
     return status == HELIOS_OK ? compare_status(w->compare) : status;
 }
 

@@ -105,12 +105,12 @@ void model_begin(struct model *m, helios_branch_id branch)
 void model_put(struct model *m, size_t key, uint32_t value)
 {
     assert(value != 0);
-    m->draft[key] = (struct model_cell){value, DRAFT, DRAFT};
+    m->draft[key] = (struct model_cell){value, DRAFT, DRAFT, 0};
 }
 
 void model_delete(struct model *m, size_t key)
 {
-    m->draft[key] = (struct model_cell){0, 0, DRAFT};
+    m->draft[key] = (struct model_cell){0, 0, DRAFT, 0};
 }
 
 void model_note_commit(struct model *m, helios_seq seq)
@@ -126,6 +126,7 @@ void model_note_commit(struct model *m, helios_seq seq)
 void model_commit(struct model *m, helios_branch_id branch, helios_seq seq)
 {
     struct model_branch *b = &m->branches[branch];
+    const struct model_cell *before = model_state(m, branch, UINT64_MAX);
     struct model_cell *cells = malloc(m->keys * sizeof(*cells));
 
     model_note_commit(m, seq);
@@ -135,6 +136,8 @@ void model_commit(struct model *m, helios_branch_id branch, helios_seq seq)
             cells[i].seq = seq;
         if (cells[i].touched == DRAFT)
             cells[i].touched = seq;
+        if (!cells[i].value)
+            cells[i].deleted = before[i].value ? seq : before[i].deleted;
     }
     if (b->commit_count == b->commit_room) {
         b->commit_room = b->commit_room ? 2 * b->commit_room : 16;

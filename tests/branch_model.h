@@ -14,6 +14,7 @@ struct model_cell {
     uint32_t value;     /* its number; 0: the key is absent */
     helios_seq seq;     /* the commit that put it; 0: absent */
     helios_seq touched; /* the last commit that wrote or deleted it, also without effect */
+    helios_seq deleted; /* the commit since which it is absent; 0: it was never there */
 };
 
 struct model_commit {

@@ -51,6 +51,18 @@ static void print_side(const struct merge *m, const char *name, helios_slice val
     putchar('\n');
 }
 
+static void print_deleted(const struct merge *m, const char *name, helios_seq seq)
+{
+    char time[TIME_TEXT_SIZE];
+
+    if (seq == 0) {
+        printf("  %-6s  %12s\n", name, "deleted");
+        return;
+    }
+    at_time_text(m->db, seq, time);
+    printf("  %-6s  %12llu  %-26s  deleted\n", name, (unsigned long long)seq, time);
+}
+
 static void print_conflict(const struct merge *m, const helios_merge_conflict *c)
 {
     enum { COLUMNS_BEFORE = 52, WIDTH_MIN = 40 };
@@ -70,22 +82,24 @@ static void print_conflict(const struct merge *m, const helios_merge_conflict *c
     if (c->has_ours)
         print_side(m, "ours", c->ours, c->ours_seq, skip, width);
     else
-        printf("  %-6s  %12s\n", "ours", "deleted");
+        print_deleted(m, "ours", c->ours_seq);
     if (c->has_theirs)
         print_side(m, "theirs", c->theirs, c->theirs_seq, skip, width);
     else
-        printf("  %-6s  %12s\n", "theirs", "deleted");
+        print_deleted(m, "theirs", c->theirs_seq);
 }
 
 static void add_side(const struct merge *m, struct json_object *object, const char *name, bool has,
                      helios_slice value, helios_seq seq)
 {
-    struct json_object *side = has ? json_object_new_object() : NULL;
+    struct json_object *side = has || seq ? json_object_new_object() : NULL;
 
-    if (side) {
+    if (has)
         json_add_bytes(side, "value", value);
+    else if (side)
+        json_object_object_add(side, "deleted", json_object_new_boolean(true));
+    if (side)
         at_add_json(side, m->db, "", seq);
-    }
     json_object_object_add(object, name, side);
 }
 
