@@ -971,6 +971,58 @@ static void test_trimmed(void)
     end_db();
 }
 
+static helios_seq first_since(uint64_t from_time, uint64_t to_time, unsigned *count)
+{
+    helios_changes_options o = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_change change;
+    helios_changes *c;
+    helios_seq first = 0;
+    helios_status status;
+
+    o.from_time = from_time;
+    o.to_time = to_time;
+    MUST(helios_changes_new(db, &o, &c));
+    for (*count = 0; (status = helios_changes_next(c, 0, &change)) == HELIOS_OK; ++*count)
+        first = first ? first : change.commit;
+    CHECK(status == (to_time ? HELIOS_NOT_FOUND : HELIOS_TIMEOUT));
+    helios_changes_free(c);
+    return first;
+}
+
+/* The feed is found by time as far as it reaches back, however little history there is. */
+static void test_times_below_history(void)
+{
+    enum { COMMITS = 300 };
+    uint64_t times[COMMITS + 1] = {0};
+    unsigned count;
+
+    begin_db();
+    end_db();
+    MUST(io_memory_new(&fs));
+    options.history_retention = 0;
+    open_db();
+    for (unsigned i = 1; i <= COMMITS; i++) {
+        helios_seq commit = append("users", i, "x");
+
+        CHECK(commit == i);
+        MUST(helios_time_of_seq(db, commit, &times[i]));
+        thread_sleep(1);
+        if (i % 50 == 0)
+            MUST(helios_flush(db));
+    }
+    MUST(helios_compact(db, (helios_slice){0}, (helios_slice){0}));
+    for (int reopened = 0; reopened < 2; reopened++) {
+        for (unsigned i = 2; i < COMMITS; i += 31) {
+            CHECK(times[i - 1] < times[i]);
+            CHECK(first_since(times[i], 0, &count) == i && count == COMMITS + 1 - i);
+            CHECK(first_since(times[i - 1] + 1, times[i + 1], &count) == i && count == 2);
+        }
+        MUST(helios_close(db));
+        open_db();
+    }
+    end_db();
+}
+
 /* ---- following ---- */
 
 enum { WRITERS = 2, WRITES = 400 };
@@ -1110,6 +1162,7 @@ int main(int argc, char **argv)
     test_spaces();
     test_consumer();
     test_trimmed();
+    test_times_below_history();
     test_following();
     test_latency();
     random_part(steps);
