@@ -4,6 +4,7 @@
 #ifndef HELIOS_CHANGELOG_CHANGES_INTERNAL_H
 #define HELIOS_CHANGELOG_CHANGES_INTERNAL_H
 #include "changelog/ingested.h"
+#include "changelog/notify.h"
 #include "changelog/own.h"
 #include "engine/feed.h"
 
@@ -61,6 +62,7 @@ struct helios_changes {
     struct feed_consumer *consumer;
     pin_id floor;
     helios_seq floor_at;
+    struct change_watch *watch; /* NULL: nobody asked for a descriptor */
     struct error_note error;
 };
 
@@ -71,6 +73,8 @@ struct deadline {
 };
 /* The next commit that has numbers at or above `from`. HELIOS_TIMEOUT; HELIOS_NOT_FOUND behind the end. */
 helios_status changes_next_commit(helios_changes *, struct deadline *, struct wal_record *) CHECKED;
+/* It found none: what would have to come for it to find one. */
+struct watch_wish changes_wish(const helios_changes *);
 
 /* ---- entries.c ---- */
 helios_status commit_begin(helios_changes *, const struct wal_record *) CHECKED;

@@ -209,12 +209,10 @@ static helios_status hand_out(helios_changes *c, helios_change *change)
     return HELIOS_OK;
 }
 
-helios_status helios_changes_next(helios_changes *c, uint64_t timeout, helios_change *change)
+static helios_status next(helios_changes *c, uint64_t timeout, helios_change *change)
 {
     helios_status status = HELIOS_OK;
 
-    if (!c || !change)
-        return fail(HELIOS_INVALID, "no %s given", c ? "place for the change was" : "changes were");
     if (c->error.status != HELIOS_OK)
         return error_tell(&c->error);
     if (!c->has_ahead)
@@ -231,6 +229,36 @@ helios_status helios_changes_next(helios_changes *c, uint64_t timeout, helios_ch
     return status;
 }
 
+helios_status helios_changes_next(helios_changes *c, uint64_t timeout, helios_change *change)
+{
+    helios_status status;
+
+    if (!c || !change)
+        return fail(HELIOS_INVALID, "no %s given", c ? "place for the change was" : "changes were");
+    status = next(c, timeout, change);
+    if (c->watch && status == HELIOS_TIMEOUT) {
+        struct watch_wish wish = changes_wish(c);
+
+        watch_arm(c->db, c->watch, &wish);
+    } else if (c->watch && status != HELIOS_OK) {
+        watch_set(c->db, c->watch); /* for good: it is told again */
+    }
+    return status;
+}
+
+helios_status helios_changes_fd(helios_changes *c, int *fd)
+{
+    helios_status status = HELIOS_OK;
+
+    if (!c || !fd)
+        return fail(HELIOS_INVALID, "no %s given", c ? "place for the descriptor was" : "changes were");
+    if (!c->watch)
+        status = watch_new(c->db, &c->watch);
+    if (status == HELIOS_OK)
+        *fd = watch_fd(c->watch);
+    return status;
+}
+
 helios_status helios_changes_ack(helios_changes *c, helios_seq lsn)
 {
     if (!c)
@@ -244,6 +272,7 @@ void helios_changes_free(helios_changes *c)
 {
     if (!c)
         return;
+    watch_free(c->db, c->watch);
     commit_end(c);
     own_release(&c->commit.own);
     wal_cursor_free(c->log);

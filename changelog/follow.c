@@ -100,7 +100,7 @@ static helios_status wait_visible(helios_changes *c, helios_seq above, uint64_t 
     helios_status status = HELIOS_OK;
 
     if (time_left(c, d) == 0)
-        return fail_timeout();
+        return atomic_load(&db->failed) ? failure_of(db) : fail_timeout();
     atomic_fetch_add(&db->visible_waiters, 1);
     for (;;) {
         uint32_t word = atomic_load(&db->visible_word);
@@ -150,6 +150,11 @@ static helios_status wait_durable(helios_changes *c, struct deadline *d)
     return status == HELIOS_TIMEOUT ? fail_timeout() : status;
 }
 
+static helios_seq last_of(const struct wal_record *record)
+{
+    return record->first + record->op_count - 1;
+}
+
 static helios_status wait_for_more(helios_changes *c, struct deadline *d)
 {
     uint64_t most = UINT64_MAX;
@@ -165,15 +170,30 @@ static helios_status wait_for_more(helios_changes *c, struct deadline *d)
     if (status != HELIOS_OK)
         return status;
     if (c->has_pending)
-        return wait_visible(c, c->pending.first + c->pending.op_count - 2, UINT64_MAX, d);
+        return wait_visible(c, last_of(&c->pending) - 1, UINT64_MAX, d);
     return caught_up(c) ? wait_visible(c, c->visible, most, d) : wait_durable(c, d);
+}
+
+struct watch_wish changes_wish(const helios_changes *c)
+{
+    struct watch_wish wish = {.visible = c->unsynced, .above = c->visible, .upto = c->upto, .due = UINT64_MAX};
+    uint64_t now;
+
+    if (c->has_pending) {
+        wish.visible = true;
+        wish.above = last_of(&c->pending) - 1;
+    } else if (c->to_time && caught_up(c)) {
+        now = io_time(c->db->fs);
+        wish.due = io_monotonic(c->db->fs) + (now <= c->to_time ? c->to_time - now + 1 : 0);
+    }
+    return wish;
 }
 
 /* ---- reading ---- */
 
 static bool pending_ready(helios_changes *c)
 {
-    helios_seq last = c->pending.first + c->pending.op_count - 1;
+    helios_seq last = last_of(&c->pending);
 
     if (!c->has_pending)
         return false;

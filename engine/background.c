@@ -123,6 +123,7 @@ static void keep_failure_locked(struct helios_db *db, helios_status status)
     if (db->failure.status == HELIOS_OK) {
         error_keep(&db->failure, status);
         atomic_store(&db->failed, true);
+        visible_wake(db);
     }
 }
 

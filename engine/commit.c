@@ -54,6 +54,12 @@ helios_status db_writable(struct helios_db *db)
     return status;
 }
 
+void visible_wake(struct helios_db *db)
+{
+    atomic_fetch_add(&db->visible_word, 1);
+    futex_wake(&db->visible_word, INT_MAX);
+}
+
 helios_status db_fail(struct helios_db *db, helios_status status)
 {
     mutex_lock(&db->state_mu);
@@ -64,8 +70,7 @@ helios_status db_fail(struct helios_db *db, helios_status status)
     }
     condition_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
-    atomic_fetch_add(&db->visible_word, 1);
-    futex_wake(&db->visible_word, INT_MAX);
+    visible_wake(db);
     event_log_say(db->events, "failed, read-only from here on: %s", helios_last_error());
     return status;
 }
@@ -118,10 +123,8 @@ static void publish_prefix(struct helios_db *db)
         if (atomic_load(&db->ring[ticket % RING_SLOTS].ready) != ticket + 1)
             break;
     }
-    if (advanced && atomic_load(&db->visible_waiters)) {
-        atomic_fetch_add(&db->visible_word, 1);
-        futex_wake(&db->visible_word, INT_MAX);
-    }
+    if (advanced && atomic_load(&db->visible_waiters))
+        visible_wake(db);
 }
 
 helios_status publish_wait(struct helios_db *db, helios_seq seq)

@@ -227,6 +227,9 @@ helios_status db_writable(struct helios_db *) CHECKED;
 /* Keeps the first fatal error: the database is read-only from now on; wakes everybody. Returns status. */
 helios_status db_fail(struct helios_db *, helios_status status);
 
+/* Who sleeps on visible_word looks again: at what is visible, at `failed`. */
+void visible_wake(struct helios_db *);
+
 /* ---- fate.c ---- */
 /* At the end of an open. */
 void fate_begin(struct helios_db *);

@@ -22,6 +22,7 @@ void feed_init(struct helios_db *db)
     mutex_init(&feed->move_mu);
     mutex_init(&feed->change_mu);
     mutex_init(&feed->mu);
+    mutex_init(&feed->notify_mu);
 }
 
 helios_status feed_found(struct helios_db *db, helios_seq mark, uint64_t segment)
@@ -45,6 +46,7 @@ void feed_release(struct helios_db *db)
     feed_consumers_release(db);
     mem_free(feed->tables);
     mem_free(feed->retention);
+    mutex_release(&feed->notify_mu);
     mutex_release(&feed->mu);
     mutex_release(&feed->change_mu);
     mutex_release(&feed->move_mu);

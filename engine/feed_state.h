@@ -1,13 +1,14 @@
 /* feed_state.h - what an open database knows of its change feed: the watermark, consumers, tables of ingested commits.
  * Part of struct helios_db; feed.c, feed_consumers.c and feed_tables.c work on it.
  *
- * Lock order: change_mu, then move_mu, both above all others of the engine; mu is below all others. */
+ * Lock order: change_mu, then move_mu, both above all others of the engine; mu is below all others. notify_mu is taken with none of them. */
 #ifndef HELIOS_ENGINE_FEED_STATE_H
 #define HELIOS_ENGINE_FEED_STATE_H
 #include "base/status.h"
 #include "base/thread.h"
 
 struct feed_consumer;
+struct feed_notifier;
 struct horizon;
 
 /* A table that an ingested commit brought, under its second name. */
@@ -39,6 +40,10 @@ struct feed {
     size_t consumer_count, consumer_capacity;
     struct feed_table *tables;
     size_t table_count, table_capacity;
+
+    /* Begins with the first descriptor of a cursor, ends with the last; changelog/notify.c. */
+    struct mutex notify_mu;
+    struct feed_notifier *notifier;
 };
 
 #endif

@@ -95,6 +95,12 @@ uint64_t io_time(struct io_fs *);      /* wall clock, us since the epoch */
 uint64_t io_monotonic(struct io_fs *); /* us from some start */
 helios_status io_random(struct io_fs *, void *data, size_t size) CHECKED;
 
+/* ---- descriptors that poll() waits for; the same under every file system ---- */
+helios_status io_event_new(int *fd) CHECKED; /* readable */
+void io_event_set(int fd);
+void io_event_clear(int fd); /* not readable */
+void io_event_close(int fd);
+
 /* ---- the faulty file system, for tests ---- */
 
 /* Fails calls by a plan. Everything is deterministic by seed. The inner memory file system keeps, for
