@@ -1,6 +1,6 @@
 /* utf8.c - whether bytes are text. Called wherever a name comes from a caller or from disk. */
 #include "base/utf8.h"
-#include <stdbool.h>
+#include <string.h>
 
 /* The bytes of one character, 0 if it is none. */
 static size_t character_size(const unsigned char *s, size_t left)
@@ -36,4 +36,22 @@ size_t utf8_bad_byte(const char *text, size_t size)
         at += bytes;
     }
     return at;
+}
+
+bool is_name(const char *text, size_t size)
+{
+    return size > 0 && size <= NAME_BYTES_MAX && utf8_bad_byte(text, size) == size;
+}
+
+helios_status name_check(const char *what, const char *name)
+{
+    size_t size = name ? strlen(name) : 0;
+
+    if (is_name(name, size))
+        return HELIOS_OK;
+    if (size == 0 || size > NAME_BYTES_MAX)
+        return fail(HELIOS_INVALID, "the name of %s has 1 to %d bytes, this one %zu", what, NAME_BYTES_MAX,
+                    size);
+    return fail(HELIOS_INVALID, "the name of %s is UTF-8 without control characters; byte %zu is not", what,
+                utf8_bad_byte(name, size));
 }

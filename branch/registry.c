@@ -66,7 +66,7 @@ bool branch_record_decode(helios_slice value, struct branch_record *out)
     out->closed_seq = read_varint(&r);
     name = read_varint(&r);
     metadata = read_varint(&r);
-    if (r.bad || parent > UINT32_MAX || name == 0 || name > BRANCH_NAME_MAX || metadata > BRANCH_METADATA_MAX ||
+    if (r.bad || parent > UINT32_MAX || name == 0 || name > NAME_BYTES_MAX || metadata > BRANCH_METADATA_MAX ||
         out->fork_seq > SEQ_MAX || out->created_seq > SEQ_MAX || out->closed_seq > SEQ_MAX)
         return false;
     out->parent = (helios_branch_id)parent;
@@ -77,16 +77,11 @@ bool branch_record_decode(helios_slice value, struct branch_record *out)
 
 helios_status branch_name_check(const char *name)
 {
-    size_t size = name ? strlen(name) : 0, bad;
+    helios_status status = name_check("a branch", name);
 
-    if (size == 0 || size > BRANCH_NAME_MAX)
-        return fail(HELIOS_INVALID, "a branch name has 1 to %d bytes, this one %zu", BRANCH_NAME_MAX, size);
-    if (name[0] == '-')
-        return fail(HELIOS_INVALID, "a branch name does not begin with '-': %s", name);
-    bad = utf8_bad_byte(name, size);
-    if (bad < size)
-        return fail(HELIOS_INVALID, "a branch name is UTF-8 without control characters; byte %zu is not", bad);
-    return HELIOS_OK;
+    if (status == HELIOS_OK && name[0] == '-')
+        status = fail(HELIOS_INVALID, "the name of a branch does not begin with '-': %s", name);
+    return status;
 }
 
 /* ---- making ---- */

@@ -13,7 +13,7 @@
 #include "base/key.h"
 #include <stdatomic.h>
 
-enum { BRANCH_NAME_MAX = 255, BRANCH_METADATA_MAX = 64 * 1024 };
+enum { BRANCH_METADATA_MAX = 64 * 1024 };
 
 /* What is durable of a branch, and what one is made from. Slices are borrowed. */
 struct branch_record {

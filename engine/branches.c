@@ -209,7 +209,7 @@ static helios_status fail_has_children(struct helios_db *db, const struct branch
 helios_status branch_unused(struct helios_db *db, const struct branch *branch, uint32_t own)
 {
     uint32_t handles = atomic_load(&branch->handles);
-    char tag[TAG_NAME_MAX + 1];
+    char tag[NAME_BYTES_MAX + 1];
 
     if (handles > own)
         return fail(HELIOS_BUSY, "branch %s is in use by %u iterators or transactions", branch->name,

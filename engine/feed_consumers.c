@@ -27,22 +27,8 @@ enum {
     POSITION_SIZE = 9,
     VERSION_NOW = 1,
     FLAG_BEFORE_IMAGES = 1,
-    NAME_MAX_BYTES = 255,
 };
-_Static_assert(NAME_MAX_BYTES + 1 == sizeof(((struct feed_held *)0)->name), "every name fits");
-
-static helios_status check_name(const char *name)
-{
-    size_t size = strlen(name), at;
-
-    if (size == 0 || size > NAME_MAX_BYTES)
-        return fail(HELIOS_INVALID, "a consumer's name has 1 to %d bytes, this one %zu", NAME_MAX_BYTES, size);
-    at = utf8_bad_byte(name, size);
-    if (at < size)
-        return fail(HELIOS_INVALID, "a consumer's name is UTF-8 without control characters; byte %zu is not",
-                    at);
-    return HELIOS_OK;
-}
+_Static_assert(NAME_BYTES_MAX + 1 == sizeof(((struct feed_held *)0)->name), "every name fits");
 
 /* ---- the list ---- */
 
@@ -272,7 +258,7 @@ static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_
 /* ---- on disk ---- */
 
 struct consumer_key {
-    unsigned char bytes[1 + NAME_MAX_BYTES];
+    unsigned char bytes[1 + NAME_BYTES_MAX];
 };
 
 static helios_slice key_of(struct consumer_key *key, unsigned char kind, const char *name)
@@ -338,8 +324,7 @@ static helios_status check_version(struct helios_db *db, helios_slice key, helio
     const unsigned char *in = value.data;
     size_t size = key.size - 1;
 
-    if (value.size < 1 || size == 0 || size > NAME_MAX_BYTES ||
-        utf8_bad_byte((const char *)key.data + 1, size) < size)
+    if (value.size < 1 || !is_name((const char *)key.data + 1, size))
         return fail_entry(db, key, value);
     if (in[0] != VERSION_NOW)
         return fail(HELIOS_UNSUPPORTED, "%s: a consumer's entry of version %u; this library knows version %u",
@@ -521,7 +506,7 @@ helios_status feed_consumer_open(struct helios_db *db, const char *name, helios_
 {
     helios_slice wanted = slice_make(name, strlen(name));
     struct feed_consumer *c;
-    helios_status status = check_name(name);
+    helios_status status = name_check("a consumer", name);
 
     if (status == HELIOS_OK)
         status = feed_kept(db);
@@ -606,7 +591,7 @@ void helios_batch_ack(helios_batch *batch, const char *consumer, helios_seq lsn)
 
     if (!batch || batch->error.status != HELIOS_OK)
         return;
-    status = consumer ? check_name(consumer) : fail(HELIOS_INVALID, "no consumer was given");
+    status = consumer ? name_check("a consumer", consumer) : fail(HELIOS_INVALID, "no consumer was given");
     if (status != HELIOS_OK) {
         error_keep(&batch->error, status);
         return;
@@ -713,7 +698,7 @@ helios_status helios_consumer_drop(helios_db *db, const char *name)
 
     if (!db || !name)
         return fail(HELIOS_INVALID, "no %s was given", db ? "name" : "database");
-    status = check_name(name);
+    status = name_check("a consumer", name);
     if (status == HELIOS_OK)
         status = feed_kept(db);
     if (status == HELIOS_OK)

@@ -6,7 +6,6 @@
  * fate is not known leaves the tag in the registry: the next open may find it. */
 #include "engine/tags.h"
 #include "base/coding.h"
-#include "base/utf8.h"
 #include "engine/branches.h"
 #include "engine/read.h"
 #include <assert.h>
@@ -28,18 +27,6 @@ enum {
 };
 
 /* ---- names ---- */
-
-static helios_status check_name(const char *name)
-{
-    size_t size = strlen(name), at;
-
-    if (size == 0 || size > TAG_NAME_MAX)
-        return fail(HELIOS_INVALID, "a tag's name has 1 to %d bytes, this one %zu", TAG_NAME_MAX, size);
-    at = utf8_bad_byte(name, size);
-    if (at < size)
-        return fail(HELIOS_INVALID, "a tag's name is UTF-8 without control characters; byte %zu is not", at);
-    return HELIOS_OK;
-}
 
 /* ---- the registry ---- */
 
@@ -219,7 +206,7 @@ static helios_status decode(struct helios_db *db, helios_slice key, helios_slice
     if (in[TAG_VERSION] != TAG_VERSION_NOW)
         return fail(HELIOS_UNSUPPORTED, "%s: a tag's entry of version %u; this library knows version %u",
                     db->path, in[TAG_VERSION], TAG_VERSION_NOW);
-    if (size == 0 || size > TAG_NAME_MAX || utf8_bad_byte(name, size) < size)
+    if (!is_name(name, size))
         return fail_corrupt("%s: a tag whose name of %zu bytes is none", db->path, size);
     tag = tag_new(name, size);
     if (!tag)
@@ -269,7 +256,7 @@ helios_status tags_load(struct helios_db *db)
 /* The commit that makes or drops a tag. */
 static helios_status commit_tag(struct helios_db *db, enum key_kind kind, const struct tag_point *tag)
 {
-    unsigned char key[1 + TAG_NAME_MAX], value[TAG_SIZE];
+    unsigned char key[1 + NAME_BYTES_MAX], value[TAG_SIZE];
     size_t size = strlen(tag->name);
 
     key[0] = TAG_KEY;
@@ -346,7 +333,7 @@ helios_status helios_tag_create(helios_db *db, const char *name, helios_branch_i
         return fail(HELIOS_INVALID, "no %s was given", db ? "name" : "database");
     given.branch = branch;
     given.at = at;
-    status = check_name(name);
+    status = name_check("a tag", name);
     if (status == HELIOS_OK)
         status = db_writable(db);
     if (status == HELIOS_OK)
@@ -388,7 +375,7 @@ helios_status helios_tag_drop(helios_db *db, const char *name)
 
     if (!db || !name)
         return fail(HELIOS_INVALID, "no %s was given", db ? "name" : "database");
-    status = check_name(name);
+    status = name_check("a tag", name);
     if (status == HELIOS_OK)
         status = db_writable(db);
     if (status != HELIOS_OK)
@@ -418,7 +405,7 @@ helios_status helios_tag_get(helios_db *db, const char *name, helios_branch_id *
                     !db     ? "database"
                     : !name ? "name"
                             : "place for the point");
-    status = check_name(name);
+    status = name_check("a tag", name);
     if (status != HELIOS_OK)
         return status;
     mutex_lock(&db->tags.mu);

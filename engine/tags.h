@@ -9,8 +9,7 @@
 #define HELIOS_ENGINE_TAGS_H
 #include "base/status.h"
 #include "base/thread.h"
-
-enum { TAG_NAME_MAX = 255 };
+#include "base/utf8.h"
 
 struct tag_point {
     helios_branch_id branch;
@@ -35,7 +34,7 @@ void tags_release(struct tags *);
 helios_status tags_load(struct helios_db *) CHECKED;
 /* Does a tag pin this point of this branch? */
 bool tags_hold(struct tags *, helios_branch_id, helios_seq);
-/* A tag on the branch, its name into name (TAG_NAME_MAX + 1 bytes); false: none. */
+/* A tag on the branch, its name into name (NAME_BYTES_MAX + 1 bytes); false: none. */
 bool tags_on_branch(struct tags *, helios_branch_id, char *name);
 /* Adds the points below `below` to an ascending, distinct array, which may move. */
 helios_status tags_add_points(struct tags *, helios_seq below, helios_seq **seqs, size_t *count) CHECKED;

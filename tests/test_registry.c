@@ -1,6 +1,7 @@
 /* test_registry.c - branches in memory: records, names, links to what shows through, points that are held; against naive
  * walks over random trees of branches. */
 #undef NDEBUG
+#include "base/utf8.h"
 #include "base/epoch.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -51,15 +52,15 @@ static void records(void)
 
 static void names(void)
 {
-    char longest[BRANCH_NAME_MAX + 2];
+    char longest[NAME_BYTES_MAX + 2];
     const char *bad[] = {"",          "-x",       "a\nb",         "a\177",
                          "\xff",      "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
                          "a\xe2\x82", "\xc2\x85"};
 
     memset(longest, 'n', sizeof(longest));
-    longest[BRANCH_NAME_MAX + 1] = 0;
+    longest[NAME_BYTES_MAX + 1] = 0;
     assert(branch_name_check(longest) == HELIOS_INVALID);
-    longest[BRANCH_NAME_MAX] = 0;
+    longest[NAME_BYTES_MAX] = 0;
     assert(branch_name_check(longest) == HELIOS_OK);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert(branch_name_check(bad[i]) == HELIOS_INVALID);
