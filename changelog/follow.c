@@ -3,8 +3,8 @@
  * A commit is handed out once it is visible and, unless `unsynced` was asked for, durable. A record may be durable before
  * it is visible (an ingested commit's is): it is then kept until it is.
  *
- * Who has read all that is visible sleeps on the word on which committers sleep, counted as one of them, so that a
- * commit pays for a wake-up only while somebody sleeps. Who sees commits ahead that are not durable asks for a sync within
+ * Who has read all that is visible sleeps among the followers (engine/followers.c), who are counted, so that a commit pays for
+ * a wake-up only while somebody sleeps. Who sees commits ahead that are not durable asks for a sync within
  * the group interval, as a commit of durability GROUP does, and looks again when it is due; so a follower makes the
  * log sync at most as often as one such writer would. */
 #include "changelog/changes_internal.h"
@@ -101,9 +101,9 @@ static helios_status wait_visible(helios_changes *c, helios_seq above, uint64_t 
 
     if (time_left(c, d) == 0)
         return atomic_load(&db->failed) ? failure_of(db) : fail_timeout();
-    atomic_fetch_add(&db->visible_waiters, 1);
+    followers_enter(&db->followers);
     for (;;) {
-        uint32_t word = atomic_load(&db->visible_word);
+        uint32_t word = followers_word(&db->followers);
         uint64_t left = time_left(c, d);
 
         if (atomic_load(&db->visible) > above)
@@ -116,11 +116,11 @@ static helios_status wait_visible(helios_changes *c, helios_seq above, uint64_t 
             status = fail_timeout();
             break;
         }
-        futex_wait(&db->visible_word, word, left < most ? left : most);
+        followers_sleep(&db->followers, word, left < most ? left : most);
         if (most != UINT64_MAX)
             break; /* something else is to be looked at */
     }
-    atomic_fetch_sub(&db->visible_waiters, 1);
+    followers_leave(&db->followers);
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* notify.c - the thread that makes descriptors of cursors readable; see notify.h.
  *
  * No wake-up is lost: who arms looks again under mu, and the thread looks at all that are armed with itself counted among
- * visible_waiters and the word read before, so that a commit that it did not see changes the word that it then sleeps on.
+ * the followers and their word read before, so that a commit that it did not see changes the word that it then sleeps on.
  *
  * A cursor that waits for durable commits is told once, when they are: the thread sees them, asks for a sync within the
  * group interval as a commit of durability GROUP does, and looks how far the log is until that is done. While it does so
@@ -109,9 +109,9 @@ static void look_locked(struct feed_notifier *n, struct outlook *look)
 static void count_locked(struct feed_notifier *n, bool on_word)
 {
     if (on_word)
-        atomic_fetch_add(&n->db->visible_waiters, 1);
+        followers_enter(&n->db->followers);
     else
-        atomic_fetch_sub(&n->db->visible_waiters, 1);
+        followers_leave(&n->db->followers);
     n->on_word = on_word;
 }
 
@@ -119,7 +119,7 @@ static void sleep_locked(struct feed_notifier *n, uint32_t word, const struct ou
 {
     if (n->on_word) {
         mutex_unlock(&n->mu);
-        futex_wait(&n->db->visible_word, word, look->wait);
+        followers_sleep(&n->db->followers, word, look->wait);
         mutex_lock(&n->mu);
     } else if (look->armed) {
         (void)condition_wait_for(&n->changed, &n->mu, look->wait);
@@ -135,7 +135,7 @@ static void *notifier_run(void *arg)
 
     mutex_lock(&n->mu);
     while (!n->stop) {
-        uint32_t word = atomic_load(&n->db->visible_word);
+        uint32_t word = followers_word(&n->db->followers);
 
         look_locked(n, &look);
         if (look.visible == n->on_word)
@@ -153,7 +153,7 @@ static void *notifier_run(void *arg)
 static void wake_locked(struct feed_notifier *n)
 {
     if (n->on_word)
-        visible_wake(n->db);
+        followers_tell(&n->db->followers);
     else
         condition_signal(&n->changed);
 }

@@ -58,6 +58,7 @@ void visible_wake(struct helios_db *db)
 {
     atomic_fetch_add(&db->visible_word, 1);
     futex_wake(&db->visible_word, INT_MAX);
+    followers_tell(&db->followers);
 }
 
 helios_status db_fail(struct helios_db *db, helios_status status)
@@ -123,8 +124,12 @@ static void publish_prefix(struct helios_db *db)
         if (atomic_load(&db->ring[ticket % RING_SLOTS].ready) != ticket + 1)
             break;
     }
-    if (advanced && atomic_load(&db->visible_waiters))
-        visible_wake(db);
+    if (advanced && atomic_load(&db->visible_waiters)) {
+        atomic_fetch_add(&db->visible_word, 1);
+        futex_wake(&db->visible_word, INT_MAX);
+    }
+    if (advanced && atomic_load(&db->followers.waiting))
+        followers_tell(&db->followers);
 }
 
 helios_status publish_wait(struct helios_db *db, helios_seq seq)

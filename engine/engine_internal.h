@@ -92,6 +92,13 @@ struct txn_queue {
     _Atomic uint32_t starving; /* 1: the first loses all the same: newcomers wait, asleep on this */
 };
 
+/* Who sleeps until more becomes visible; followers.c. All atomic. */
+struct followers {
+    _Atomic uint32_t waiting; /* a publisher stores `visible`, then loads this */
+    _Atomic uint32_t word;
+    _Atomic uint32_t baton; /* 1: who is awake next wakes the others */
+};
+
 /* What is known of numbers that are no commit's, and of old ones that are. */
 struct fate {
     /* Constant after open. */
@@ -136,6 +143,7 @@ struct helios_db {
     _Atomic helios_seq aged_below; /* garbage_aged of the last rules: what jobs may gain by it */
     _Atomic uint32_t visible_word; /* changes with visible; waiters sleep on it */
     _Atomic uint32_t visible_waiters;
+    struct followers followers;  /* likewise, but for what is visible at all */
     _Atomic bool publishing;     /* somebody advances the prefix */
     _Atomic uint64_t published;  /* tickets below are visible: stored after visible */
     _Atomic uint32_t validating; /* open read-write transactions: commits leave footprints for them */
@@ -227,8 +235,16 @@ helios_status db_writable(struct helios_db *) CHECKED;
 /* Keeps the first fatal error: the database is read-only from now on; wakes everybody. Returns status. */
 helios_status db_fail(struct helios_db *, helios_status status);
 
-/* Who sleeps on visible_word looks again: at what is visible, at `failed`. */
+/* All who wait for something to become visible look again, also at `failed`. */
 void visible_wake(struct helios_db *);
+
+/* ---- followers.c ---- */
+/* Enter, then in a loop: the word; what is looked for, leave if it is there; sleep. May wake early. */
+void followers_enter(struct followers *);
+uint32_t followers_word(struct followers *);
+void followers_sleep(struct followers *, uint32_t word, uint64_t timeout); /* us; UINT64_MAX: no limit */
+void followers_leave(struct followers *);
+void followers_tell(struct followers *); /* after what they look for has changed */
 
 /* ---- fate.c ---- */
 /* At the end of an open. */

@@ -225,18 +225,18 @@ static void test_idle_costs_nothing(void)
     MUST(helios_changes_new(db, &options, &silent));
     told = cursor_of(&options, &fd);
     (void)drain(told);
-    while (atomic_load(&db->visible_waiters) == 0) /* armed, so the thread goes to sleep on the word */
+    while (atomic_load(&db->followers.waiting) == 0) /* armed, so the thread goes to sleep on the word */
         thread_sleep(100);
     put("a");
     assert(readable(fd, LOST_MS));
-    while (atomic_load(&db->visible_waiters) != 0)
+    while (atomic_load(&db->followers.waiting) != 0)
         thread_sleep(100);
-    word = atomic_load(&db->visible_word);
+    word = atomic_load(&db->followers.word);
     for (int i = 0; i < 2000; i++) {
-        assert(atomic_load(&db->visible_waiters) == 0);
+        assert(atomic_load(&db->followers.waiting) == 0);
         put("b");
     }
-    assert(atomic_load(&db->visible_word) == word);
+    assert(atomic_load(&db->followers.word) == word);
     helios_changes_free(told);
     helios_changes_free(silent);
     end_db();
@@ -308,7 +308,7 @@ static void test_threads(void)
         thread_join(writers[i]);
     for (unsigned i = 0; i < READERS; i++)
         thread_join(readers[i]);
-    assert(atomic_load(&db->visible_waiters) == 0 && !db->feed.notifier);
+    assert(atomic_load(&db->followers.waiting) == 0 && !db->feed.notifier);
     end_db();
 }
 
