@@ -89,7 +89,7 @@ static struct opened probe_all(const char *name, const char *label)
     opened = (struct opened){median(seconds, settings.rounds), median(bytes, settings.rounds)};
     printf("{\"workload\": \"open\", \"state\": \"%s\", \"branches\": %" PRIu64 ", \"seconds\": %.6f, "
            "\"resident\": %.0f}\n",
-           label, settings.live, opened.seconds, opened.bytes);
+           label, live_branches(), opened.seconds, opened.bytes);
     return opened;
 }
 
@@ -116,7 +116,7 @@ void measure_many(void)
     without = probe_all("many", "without");
     db = db_open("many", STATE_COMPACTED);
     resident = (double)process_resident();
-    for (uint64_t i = 0; i < settings.live; i++)
+    for (uint64_t i = 0; i < live_branches(); i++)
         branch_make(db, 0, "live", i);
     figure_add("memory of all branches as they are made", NULL,
                ((double)process_resident() - resident) / (1 << 20), "MB", 64, false);

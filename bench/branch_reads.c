@@ -151,7 +151,7 @@ void measure_reads(void)
     fill(d.idle, 0, 0, data.count, 0);
     d.near = line_make(d.deep, "near", LEVELS, true);
     d.far = line_make(d.deep, "far", LEVELS_FAR, false);
-    for (uint64_t i = 0; i < settings.idle; i++)
+    for (uint64_t i = 0; i < (settings.quick ? 50u : 1000u); i++)
         fill(d.idle, branch_make(d.idle, 0, "idle", i), i * IDLE_ROWS, IDLE_ROWS, 1);
     measure_state(&d, STATE_MEMTABLE);
     d.plain = db_compacted(d.plain, "plain");

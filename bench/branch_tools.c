@@ -1,114 +1,21 @@
-/* branch_tools.c - figures, databases and their rows, for the parts of bench-branches. */
+/* branch_tools.c - databases and their rows, for the parts of bench-branches. */
 #include "bench/branches.h"
-#include <stdarg.h>
-#include <unistd.h>
 
 enum {
     BATCH = 100,
-    FIGURES_MAX = 64,
     ENTRY_BYTES = 256, /* of a memtable that is to hold everything, a record */
 };
 
-void bench_die(const char *format, ...)
-{
-    va_list args;
-
-    fputs("bench-branches: ", stderr);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-void must(helios_status status, const char *what)
-{
-    if (status != HELIOS_OK)
-        bench_die("%s: %s: %s", what, helios_status_name(status), helios_last_error());
-}
-
-/* ---- figures ---- */
-
-struct figure {
-    char name[96];
-    const char *unit;
-    double value, target; /* target 0: nothing is asked */
-    bool at_least;
-};
-static struct figure figures[FIGURES_MAX];
-static size_t figure_count;
-
-static bool reached(const struct figure *f)
-{
-    return f->at_least ? f->value >= f->target : f->value <= f->target;
-}
-
-void figure_add(const char *name, const char *state, double value, const char *unit, double target,
-                bool at_least)
-{
-    struct figure *f = &figures[figure_count++];
-
-    if (figure_count > FIGURES_MAX)
-        bench_die("more than %d figures", FIGURES_MAX);
-    *f = (struct figure){.unit = unit, .value = value, .target = target, .at_least = at_least};
-    snprintf(f->name, sizeof(f->name), "%s%s%s", name, state ? ", " : "", state ? state : "");
-    printf("{\"figure\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"", f->name, value, unit);
-    if (target != 0)
-        printf(", \"%s\": %.6g, \"reached\": %s", at_least ? "at_least" : "at_most", target,
-               reached(f) ? "true" : "false");
-    puts("}");
-    fflush(stdout);
-}
-
-void figures_print(void)
-{
-    fprintf(stderr, "\n%" PRIu64 " keys, medians of %u rounds\n", settings.count, settings.rounds);
-    fprintf(stderr, "%-56s %14s %14s\n", "figure", "value", "asked");
-    for (size_t i = 0; i < figure_count; i++) {
-        const struct figure *f = &figures[i];
-
-        fprintf(stderr, "%-56s %9.4g %-4s", f->name, f->value, f->unit);
-        if (f->target != 0)
-            fprintf(stderr, "    %s %.4g %-6s %s", f->at_least ? ">=" : "<=", f->target, f->unit,
-                    reached(f) ? "reached" : "not reached");
-        fputc('\n', stderr);
-    }
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-double median(const double *values, size_t count)
-{
-    double sorted[ROUNDS_MAX];
-
-    memcpy(sorted, values, count * sizeof(*values));
-    qsort(sorted, count, sizeof(*sorted), compare_doubles);
-    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-}
-
-/* ---- databases ---- */
-
 const char *const state_names[] = {"memtable", "compacted"};
-
-static void path_of(const char *name, char *path, size_t size)
-{
-    if (snprintf(path, size, "%s/%s", settings.directory, name) >= (int)size)
-        bench_die("the path of the directory is too long");
-}
 
 helios_db *db_open(const char *name, enum state state)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
     uint64_t bytes = settings.count * (settings.value_bytes + ENTRY_BYTES) + (UINT64_C(64) << 20);
     helios_db *db = NULL;
-    char path[4096];
+    char path[PATH_BYTES];
 
-    path_of(name, path, sizeof(path));
+    path_of(name, path);
     if (state == STATE_MEMTABLE)
         options.memtable_bytes = bytes;
     options.block_cache_bytes = bytes * 2;
@@ -120,10 +27,10 @@ helios_db *db_open_within(const char *name, uint64_t memory_budget)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
     helios_db *db = NULL;
-    char path[4096];
+    char path[PATH_BYTES];
 
     options.memory_budget = memory_budget;
-    path_of(name, path, sizeof(path));
+    path_of(name, path);
     must(helios_open(path, &options, &db), "open");
     return db;
 }
@@ -212,19 +119,4 @@ void check(helios_db *db, helios_branch_id branch, unsigned levels, bool all, un
     helios_buf_free(&value);
     if (rows_of(db, branch) != data.count)
         bench_die("branch %u: a scan gives other rows than there are", branch);
-}
-
-void run_apart(const char *probe, const char *name, double *numbers, size_t count)
-{
-    char command[8192];
-    FILE *output;
-
-    snprintf(command, sizeof(command), "/proc/%d/exe '--dir=%s' --num=%" PRIu64 " --%s=%s", (int)getpid(),
-             settings.directory, settings.count, probe, name);
-    output = popen(command, "re");
-    for (size_t i = 0; output && i < count; i++)
-        if (fscanf(output, "%lf", &numbers[i]) != 1)
-            bench_die("no numbers from %s", command);
-    if (!output || pclose(output) != 0)
-        bench_die("%s failed", command);
 }

@@ -1,35 +1,12 @@
-/* branches.h - what the parts of bench-branches share: settings, figures, databases and their rows. */
+/* branches.h - what the parts of bench-branches share: databases and their rows. */
 #ifndef HELIOS_BENCH_BRANCHES_H
 #define HELIOS_BENCH_BRANCHES_H
-#include "bench/data.h"
-#include "bench/engine.h"
-#include "bench/process.h"
-#include <helios/helios.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "bench/suite.h"
 
 enum {
     OWN_SHARE = 100, /* one row in so many is a level's own */
     NAME_BYTES = 32,
-    ROUNDS_MAX = 64,
 };
-
-extern struct branch_settings {
-    const char *directory;
-    uint64_t count, idle, live; /* rows of main; branches nobody reads; branches that live all together */
-    unsigned rounds;
-    size_t value_bytes;
-} settings;
-extern struct data data;
-
-void must(helios_status, const char *what);
-
-/* A line of the table at the end; state may be NULL. target 0: nothing is asked. */
-void figure_add(const char *name, const char *state, double value, const char *unit, double target,
-                bool at_least);
-void figures_print(void);
-double median(const double *values, size_t count); /* at most ROUNDS_MAX */
 
 enum state { STATE_MEMTABLE, STATE_COMPACTED };
 extern const char *const state_names[];
@@ -50,8 +27,10 @@ uint64_t rows_of(helios_db *, helios_branch_id);
  * some; else the last alone), or else of main's. Warms the caches as well. */
 void check(helios_db *, helios_branch_id, unsigned levels, bool all, unsigned of_main);
 
-/* The output of this program in a process of its own, so that nothing of what was there before counts: so many numbers. */
-void run_apart(const char *probe, const char *name, double *numbers, size_t count);
+static inline uint64_t live_branches(void) /* that there are all together */
+{
+    return settings.quick ? 200 : 10000;
+}
 
 /* ---- the parts ---- */
 void measure_creates(void); /* branch_many.c */
