@@ -451,29 +451,34 @@ static uint64_t segment_bytes(const struct helios_db *db)
     return bytes & ~(uint64_t)4095;
 }
 
-/* A clean close leaves the ceiling at the last number handed out; after anything else those up to it may
- * have been handed out and are lost. */
-static void continue_numbers(struct helios_db *db)
+/* Numbers that nobody owns, for the next edit. */
+static void note_lost(struct manifest_state *state, helios_seq first, helios_seq last)
 {
-    struct manifest_state *state = &db->manifest_state;
+    if (state->lost_count == LOST_RANGES_MAX)
+        memmove(state->lost, state->lost + 1, --state->lost_count * sizeof(state->lost[0]));
+    state->lost[state->lost_count++] = (struct lost_range){first, last};
+}
+
+/* A clean close leaves the ceiling at the last number handed out; after anything else those up to it may
+ * have been handed out and are lost. found: the state as the manifest had it, before flushes of the replay wrote edits of
+ * their own, which are never clean and raise the ceiling. */
+static void continue_numbers(struct helios_db *db, const struct manifest_state *found)
+{
     helios_seq last = atomic_load(&db->visible);
 
-    if (state->flushed > last)
-        last = state->flushed;
+    if (found->flushed > last)
+        last = found->flushed;
     if (db->version->seq_max > last)
         last = db->version->seq_max;
-    if (state->clean && state->last > last)
-        last = state->last;
+    if (found->clean && found->last > last)
+        last = found->last;
     atomic_store(&db->visible, last); /* maybe of no commit: the latest one is known since the replay */
     if (db->next <= last)
         db->next = last + 1;
-    if (!state->clean && state->ceiling >= db->next) {
-        if (state->lost_count == LOST_RANGES_MAX)
-            memmove(state->lost, state->lost + 1, --state->lost_count * sizeof(state->lost[0]));
-        state->lost[state->lost_count++] = (struct lost_range){db->next, state->ceiling};
-    }
-    if (state->ceiling >= db->next)
-        db->next = state->ceiling + 1;
+    if (!found->clean && found->ceiling >= db->next)
+        note_lost(&db->manifest_state, db->next, found->ceiling);
+    if (found->ceiling >= db->next)
+        db->next = found->ceiling + 1;
     db->first_number = db->next;
     if (db->active->first <= last && memtable_empty(db->active->memtable))
         db->active->first = db->next;
@@ -551,7 +556,7 @@ static void move_log_segments(struct helios_db *db)
 
 static helios_status replay_and_start_log(struct helios_db *db)
 {
-    const struct manifest_state *state = &db->manifest_state;
+    const struct manifest_state found = db->manifest_state;
     struct wal_options options = {
         .fs = db->fs,
         .directory = db->wal_directory,
@@ -560,21 +565,21 @@ static helios_status replay_and_start_log(struct helios_db *db)
         .use_mapping = true,
         .recycle_max = RECYCLE_MAX,
         /* Also if no feed is wanted any more: nothing goes before the manifest says so. */
-        .keep = state->feed_first ? state->feed_segment : WAL_KEEP_NONE,
+        .keep = found.feed_first ? found.feed_segment : WAL_KEEP_NONE,
     };
     struct wal_recovery recovery = {
-        .floor = state->log_floor,
-        .synced = state->log_synced,
-        .last_synced = state->last_synced,
-        .clean = state->clean,
-        .clean_end = state->clean_end,
+        .floor = found.log_floor,
+        .synced = found.log_synced,
+        .last_synced = found.last_synced,
+        .clean = found.clean,
+        .clean_end = found.clean_end,
         .read_only = db->options.read_only,
     };
     helios_status status = recover_log(db, &options, &recovery);
 
     if (status != HELIOS_OK)
         return status;
-    continue_numbers(db);
+    continue_numbers(db, &found);
     tell_recovery(db, &recovery);
     if (db->options.read_only)
         return HELIOS_OK;

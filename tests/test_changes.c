@@ -907,6 +907,28 @@ static void test_spaces(void)
     end_db();
 }
 
+/* A replay that fills memtables flushes beside itself, and what that writes says no more that the close was clean. */
+static void test_numbers_go_on(void)
+{
+    char *value;
+
+    begin_db();
+    options.memtable_bytes = 4 << 20;
+    MUST(helios_close(db));
+    open_db();
+    value = calloc(1, 10001);
+    memset(value, 'x', 10000);
+    for (unsigned i = 0; i < 60; i++)
+        append("users", i, value);
+    MUST(helios_close(db));
+    options.memtable_bytes = 64 << 10;
+    open_db();
+    CHECK(helios_latest(db) == 60);
+    CHECK(append("users", 60, "x") == 61);
+    free(value);
+    end_db();
+}
+
 /* A consumer goes on behind what it has acknowledged, also within a commit and after reopening. */
 static void test_consumer(void)
 {
@@ -1160,6 +1182,7 @@ int main(int argc, char **argv)
         printf("%s\n", cases[i].name);
     }
     test_spaces();
+    test_numbers_go_on();
     test_consumer();
     test_trimmed();
     test_times_below_history();

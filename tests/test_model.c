@@ -9,6 +9,7 @@
 #undef NDEBUG
 #include "engine/engine_internal.h"
 #include "engine/identity.h"
+#include "tests/feed_replay.h"
 #include "tests/history_model.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -25,6 +26,8 @@ enum {
 /* ---- what differs between the tests ---- */
 
 enum place { ON_MEMORY, ON_DISK, IN_MEMORY };
+/* All of the feed is kept; or it is trimmed, by calls, bytes and age, and now and then not kept by an open. */
+enum kept_feed { FEED_NONE, FEED_KEPT, FEED_TRIMMED };
 
 static const struct option_set {
     const char *name;
@@ -33,16 +36,17 @@ static const struct option_set {
     uint64_t retention;      /* us; RANDOM_RETENTION: another one at each open */
     uint64_t memtable_bytes; /* 0: another one at each open */
     unsigned heavy;          /* of 10000 steps so many write a batch that is ingested */
+    enum kept_feed feed;
 } sets[] = {
 #define RANDOM_RETENTION 12345
-    {"day", ON_MEMORY, 1200, (uint64_t)24 * 3600 * 1000000, 64 << 10, 4},
-    {"forever", ON_MEMORY, 300, HELIOS_FOREVER, 128 << 10, 4},
-    {"none", ON_MEMORY, 2500, 0, 64 << 10, 6},
-    {"moment", ON_MEMORY, 800, 3000, 96 << 10, 6},
-    {"disk", ON_DISK, 1500, 20000, 256 << 10, 6},
-    {"in_memory", IN_MEMORY, 1500, 0, 64 << 10, 6},
-    {"mixed", ON_MEMORY, 1000, RANDOM_RETENTION, 0, 6},
-    {"ingest", ON_MEMORY, 600, RANDOM_RETENTION, 64 << 10, 60},
+    {"day", ON_MEMORY, 1200, (uint64_t)24 * 3600 * 1000000, 64 << 10, 4, FEED_KEPT},
+    {"forever", ON_MEMORY, 300, HELIOS_FOREVER, 128 << 10, 4, FEED_KEPT},
+    {"none", ON_MEMORY, 2500, 0, 64 << 10, 6, FEED_NONE},
+    {"moment", ON_MEMORY, 800, 3000, 96 << 10, 6, FEED_TRIMMED},
+    {"disk", ON_DISK, 1500, 20000, 256 << 10, 6, FEED_TRIMMED},
+    {"in_memory", IN_MEMORY, 1500, 0, 64 << 10, 6, FEED_KEPT},
+    {"mixed", ON_MEMORY, 1000, RANDOM_RETENTION, 0, 6, FEED_TRIMMED},
+    {"ingest", ON_MEMORY, 600, RANDOM_RETENTION, 64 << 10, 60, FEED_KEPT},
 };
 
 struct held_snapshot {
@@ -76,6 +80,7 @@ struct test {
     struct held_iterator iterators[ITERATORS_MAX];
     unsigned char *value;
     helios_buf got;
+    struct feed_replay *replay; /* of the feed */
     uint64_t counts[16];
 };
 
@@ -636,6 +641,21 @@ static void scan_all(struct test *t)
 
 /* ---- opening ---- */
 
+static void any_feed(struct test *t)
+{
+    static const uint64_t bytes[] = {0, 0, 64 << 10, 1 << 20}, ages[] = {1000, 2000000, HELIOS_FOREVER};
+    helios_options *o = &t->options;
+
+    if (t->set->feed != FEED_NONE)
+        o->feed_retention = HELIOS_FOREVER;
+    if (t->set->feed != FEED_TRIMMED)
+        return;
+    o->feed_retention = ages[below(t, 3)];
+    o->feed_retention_bytes = bytes[below(t, 4)];
+    if (chance(t, 8))
+        o->feed_retention = 0;
+}
+
 static void any_options(struct test *t)
 {
     static const uint64_t memtables[] = {64 << 10, 80 << 10, 256 << 10, 1 << 20, 4 << 20};
@@ -655,6 +675,7 @@ static void any_options(struct test *t)
     o->durability = any_durability(t);
     o->background_threads = (int)below(t, 4);
     o->in_memory = t->set->place == IN_MEMORY;
+    any_feed(t);
 }
 
 static void open_database(struct test *t)
@@ -663,14 +684,16 @@ static void open_database(struct test *t)
     t->read_only = t->options.read_only = t->history.latest > 0 && chance(t, 5);
     if (t->verbose)
         printf("step %" PRIu64 ": open, memtable %" PRIu64 ", block %u, cache %" PRIu64 ", retention %" PRIu64
-               "%s\n",
+               ", feed %" PRIu64 ", of %" PRIu64 " bytes%s\n",
                t->step, t->options.memtable_bytes, t->options.block_bytes, t->options.block_cache_bytes,
-               t->options.history_retention, t->read_only ? ", read-only" : "");
+               t->options.history_retention, t->options.feed_retention, t->options.feed_retention_bytes,
+               t->read_only ? ", read-only" : "");
     if (t->set->place == ON_MEMORY)
         MUST(t, engine_open(t->fs, t->path, &t->options, &t->db));
     else
         MUST(t, helios_open(t->path, &t->options, &t->db));
     CHECK(t, helios_latest(t->db) == t->history.latest);
+    feed_replay_opened(t->replay, t->db);
 }
 
 static void release_handles(struct test *t)
@@ -771,6 +794,12 @@ static void refuse_writes(struct test *t)
     CHECK(t, helios_flush(t->db) == HELIOS_READ_ONLY);
 }
 
+static void trim_feed(struct test *t)
+{
+    if (t->set->feed == FEED_TRIMMED && t->options.feed_retention && t->history.latest)
+        MUST(t, helios_feed_trim(t->db, below(t, t->history.latest + 2), NULL));
+}
+
 /* ---- the steps ---- */
 
 static void read_step(struct test *t)
@@ -829,6 +858,8 @@ static void upkeep_step(struct test *t)
         checkpoint(t);
     else if (dice < 95)
         MUST(t, helios_verify(t->db, NULL, NULL));
+    else if (dice < 97)
+        trim_feed(t);
     else
         MUST(t, helios_wait_durable(t->db, t->history.latest, UINT64_MAX));
 }
@@ -838,6 +869,8 @@ static void one_step(struct test *t)
     uint64_t dice = below(t, 1000);
 
     t->calls++;
+    if (chance(t, t->set->feed == FEED_TRIMMED ? 300 : 4000))
+        feed_replay_follow(t->replay, t->db);
     if (chance(t, t->read_only ? 500 : 8000))
         reopen(t);
     else if (t->read_only && dice < 20)
@@ -865,10 +898,23 @@ static void report(struct test *t)
         MUST(t, helios_stat(t->db, names[i], &value));
         printf("%s %" PRIu64 "%s", names[i], value, i == 3 ? "\n" : ", ");
     }
+    feed_replay_report(t->replay);
+}
+
+static void tell_where(const void *arg)
+{
+    const struct test *t = arg;
+
+    fprintf(stderr, "  test_model --set %s --seed %" PRIu64 ", step %" PRIu64 "\n", t->set->name, t->seed,
+            t->step);
 }
 
 static void run(struct test *t)
 {
+    const struct feed_replay_options replay = {
+        .seed = t->seed, .where = tell_where, .arg = t, .no_trim = t->set->feed == FEED_KEPT};
+
+    t->replay = feed_replay_new(&replay);
     random_seed(&t->rng, t->seed);
     history_init(&t->history, t->set->pool, &t->rng);
     t->commits = malloc(sizeof(*t->commits) << 20);
@@ -886,6 +932,7 @@ static void run(struct test *t)
     for (t->step = 1; t->step <= t->steps; t->step++)
         one_step(t);
     scan_all(t);
+    feed_replay_follow(t->replay, t->db);
     MUST(t, helios_verify(t->db, NULL, NULL));
     release_handles(t);
     report(t);
@@ -893,6 +940,7 @@ static void run(struct test *t)
     if (t->set->place == ON_DISK)
         MUST(t, helios_destroy(t->path));
     io_free(t->fs);
+    feed_replay_free(t->replay);
     helios_buf_free(&t->got);
     history_release(&t->history);
     free(t->commits);
