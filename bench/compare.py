@@ -20,12 +20,14 @@ import tempfile
 
 ENGINES = ["helios", "rocksdb", "leveldb", "lmdb"]
 MAIN = ("fillseq,fillbatch,fillrandom@8,fillsync,fillsync@16,fillrandom,readrandom,readmissing,readhot,readseq,"
-        "readreverse,seekrandom,seekrandomnew,readwhilewriting,updaterandom,overwrite,deleterandom")
+        "readreverse,seekrandom,seekrandom100,seekrandomnew,readwhilewriting,updaterandom,overwrite,deleterandom")
 # name: workloads, arguments of bench-*; what is given on the command line comes later and wins.
 SCENARIOS = {
     "main": (MAIN, []),
     "kb": ("fillseq,fillrandom,readrandom,readmissing,readseq,readreverse,seekrandom,overwrite",
            ["--value=1000", "--num=500000"]),
+    "ycsb": ("fillrandom,ycsba,ycsbb,ycsbc,ycsbf,ycsbd,ycsbe", ["--value=1000", "--num=1000000"]),
+    "ycsb4": ("fillrandom,ycsba@4,ycsbb@4,ycsbc@4,ycsbf@4,ycsbd@4,ycsbe@4", ["--value=1000", "--num=1000000"]),
     "memory": ("fillrandom,readrandom", ["--num=10000000", "--reads=2000000", "--cache=64M"]),
     "open": ("fillseq,open", ["--num=9500000", "--value=1000", "--memtable=4M", "--file=2500K"]),
     "replay": ("replay", ["--memtable=256M"]),

@@ -41,16 +41,16 @@ void data_release(struct data *data)
 }
 
 /* Gray et al., "Quickly generating billion-record synthetic databases", SIGMOD 1994. */
-uint32_t *data_zipfian(const struct data *data, uint64_t draws, uint64_t seed)
+uint32_t *data_zipfian(const struct data *data, uint64_t keys, uint64_t draws, uint64_t seed, bool scattered)
 {
     const double theta = 0.99;
-    double count = (double)data->count, zeta = 0, eta;
+    double count = (double)keys, zeta = 0, eta;
     uint32_t *indexes = malloc(draws * sizeof(*indexes));
     struct random random;
 
-    if (!indexes || data->count > UINT32_MAX)
+    if (!indexes || keys > UINT32_MAX)
         bench_die("no memory for %zu zipfian draws", (size_t)draws);
-    for (uint64_t i = 1; i <= data->count; i++)
+    for (uint64_t i = 1; i <= keys; i++)
         zeta += 1 / pow((double)i, theta);
     eta = (1 - pow(2 / count, 1 - theta)) / (1 - (1 + pow(0.5, theta)) / zeta);
     random_seed(&random, seed);
@@ -62,7 +62,9 @@ uint32_t *data_zipfian(const struct data *data, uint64_t draws, uint64_t seed)
             rank = 0;
         else if (u * zeta < 1 + pow(0.5, theta))
             rank = 1;
-        indexes[i] = (uint32_t)data_scatter(data, rank < count ? (uint64_t)rank : data->count - 1);
+        if (rank >= count)
+            rank = count - 1;
+        indexes[i] = (uint32_t)(scattered ? data_scatter(data, (uint64_t)rank % data->count) : (uint64_t)rank);
     }
     return indexes;
 }

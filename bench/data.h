@@ -21,8 +21,9 @@ struct data {
 void data_init(struct data *, uint64_t count, size_t value_bytes, bool binary_keys);
 void data_release(struct data *);
 
-/* Draws of indexes, zipfian 0.99, the popular ones scattered over all keys. Freed by the caller. */
-uint32_t *data_zipfian(const struct data *, uint64_t draws, uint64_t seed);
+/* Draws of indexes below `keys`, zipfian 0.99: the popular ones scattered over those that `data` counts (keys that were
+ * inserted later are behind them), or 0 the most popular. Freed by the caller. */
+uint32_t *data_zipfian(const struct data *, uint64_t keys, uint64_t draws, uint64_t seed, bool scattered);
 
 /* Eight decimal digits as the bytes of a word: halves, quarters and eighths of the number are split
  * by multiplications side by side (Khuong, "How to print integers really fast"). */

@@ -1,49 +1,7 @@
 /* workloads.c - the loops. Each operation makes its key, calls the engine, reads the cycle counter once. */
-#include "bench/workloads.h"
-#include "bench/process.h"
+#include "bench/operations.h"
 
-enum { BATCH_RECORDS = 100, SEEK_NEXTS = 10, TOUCH_BYTES = 64 };
-
-/* One operation ended: its time runs from the end of the one before. */
-static inline uint64_t lap(struct worker *w, uint64_t start)
-{
-    uint64_t now = ticks_now();
-
-    histogram_add(&w->ticks, now - start);
-    return now;
-}
-
-/* A byte in each cache line, so that an engine that copies nothing has to bring the data in. */
-static inline void touch(struct worker *w, helios_slice value)
-{
-    for (size_t i = 0; i < value.size; i += TOUCH_BYTES)
-        w->touched ^= slice_bytes(value)[i];
-}
-
-static inline uint64_t draw(struct worker *w)
-{
-    return random_below(&w->random, w->live);
-}
-
-static inline void put(struct worker *w, uint64_t index)
-{
-    char key[KEY_BYTES];
-
-    data_key(w->data, index * 2, key);
-    w->engine->put(w->session, slice_make(key, KEY_BYTES), data_value(w->data, index, w->generation));
-}
-
-static inline void get(struct worker *w, uint64_t id)
-{
-    char key[KEY_BYTES];
-    helios_slice value;
-
-    data_key(w->data, id, key);
-    if (!w->engine->get(w->session, slice_make(key, KEY_BYTES), &value))
-        return;
-    w->found++;
-    touch(w, value);
-}
+enum { BATCH_RECORDS = 100, SEEK_NEXTS = 10, SEEK_NEXTS_MANY = 100 };
 
 static void fill_ascending(struct worker *w)
 {
@@ -201,7 +159,7 @@ static void scan_backward(struct worker *w)
     scan(w, w->engine->last, w->engine->prev);
 }
 
-static void seek_and_next(struct worker *w, void *cursor)
+static void seek_and_next(struct worker *w, void *cursor, int nexts)
 {
     char key[KEY_BYTES];
     struct record record;
@@ -211,22 +169,31 @@ static void seek_and_next(struct worker *w, void *cursor)
         return;
     w->found++;
     touch(w, record.value);
-    for (int i = 0; i < SEEK_NEXTS && w->engine->next(cursor, &record); i++)
+    for (int i = 0; i < nexts && w->engine->next(cursor, &record); i++)
         touch(w, record.value);
 }
 
 /* One cursor for all seeks, as db_bench does it. */
-static void seek_drawn(struct worker *w)
+static void seek_all(struct worker *w, int nexts)
 {
     void *cursor = w->engine->cursor_open(w->session);
     uint64_t start = ticks_now();
 
     for (uint64_t i = w->from; i < w->to; i++) {
-        seek_and_next(w, cursor);
+        seek_and_next(w, cursor, nexts);
         start = lap(w, start);
     }
     w->ops = w->to - w->from;
     w->engine->cursor_close(cursor);
+}
+
+static void seek_drawn(struct worker *w)
+{
+    seek_all(w, SEEK_NEXTS);
+}
+static void seek_drawn_many(struct worker *w)
+{
+    seek_all(w, SEEK_NEXTS_MANY);
 }
 
 static void seek_drawn_new(struct worker *w)
@@ -236,7 +203,7 @@ static void seek_drawn_new(struct worker *w)
     for (uint64_t i = w->from; i < w->to; i++) {
         void *cursor = w->engine->cursor_open(w->session);
 
-        seek_and_next(w, cursor);
+        seek_and_next(w, cursor, SEEK_NEXTS);
         w->engine->cursor_close(cursor);
         start = lap(w, start);
     }
@@ -379,6 +346,8 @@ static void counter_finish(const struct engine *engine, void *session, uint64_t 
     engine->del(session, counter_key);
 }
 
+enum { YCSB = WORKLOAD_HOT | WORKLOAD_WRITES | WORKLOAD_HITS };
+
 static const struct workload workloads[] = {
     {"fillseq", fill_ascending, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
     {"fillrandom", fill_scattered, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
@@ -395,6 +364,13 @@ static const struct workload workloads[] = {
     {"readreverse", scan_backward, COUNT_STEPS, 0},
     {"seekrandom", seek_drawn, COUNT_SEEKS, WORKLOAD_HITS},
     {"seekrandomnew", seek_drawn_new, COUNT_SEEKS, WORKLOAD_HITS},
+    {"seekrandom100", seek_drawn_many, COUNT_SEEKS_MANY, WORKLOAD_HITS},
+    {"ycsba", ycsb_a, COUNT_READS, YCSB},
+    {"ycsbb", ycsb_b, COUNT_READS, YCSB},
+    {"ycsbc", ycsb_c, COUNT_READS, WORKLOAD_HOT | WORKLOAD_HITS},
+    {"ycsbd", ycsb_d, COUNT_READS, YCSB | WORKLOAD_LATEST | WORKLOAD_INSERTS},
+    {"ycsbe", ycsb_e, COUNT_SEEKS, YCSB | WORKLOAD_INSERTS},
+    {"ycsbf", ycsb_f, COUNT_READS, YCSB},
     {"fillversions", fill_versions, COUNT_VERSIONS, WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_VERSIONS},
     {"readrandom-at", read_drawn_past, COUNT_READS, WORKLOAD_HITS | WORKLOAD_PAST},
     {"scan-at", scan_past, COUNT_STEPS, WORKLOAD_PAST},

@@ -16,11 +16,12 @@ struct worker {
     uint64_t from, to;  /* this thread's share of the operations */
     uint64_t keys_from; /* indexes of its own, in workloads where each thread has some */
     uint64_t keys_to;
-    unsigned generation;      /* of the values to write */
-    unsigned versions;        /* of each key, for fillversions */
-    uint64_t past;            /* an older read point: noted by fillversions, given to what reads there */
-    const uint32_t *hot;      /* drawn beforehand: indexes of the operations, or NULL */
-    const _Atomic bool *stop; /* for the writer beside readers */
+    unsigned generation;        /* of the values to write */
+    unsigned versions;          /* of each key, for fillversions */
+    uint64_t past;              /* an older read point: noted by fillversions, given to what reads there */
+    const uint32_t *hot;        /* drawn beforehand: indexes of the operations, or NULL */
+    const _Atomic bool *stop;   /* for the writer beside readers */
+    _Atomic uint64_t *inserted; /* keys behind the live ones, of all threads */
     struct random random;
     double began, ended; /* seconds_now(); by the driver */
     /* Counted. */
@@ -42,10 +43,20 @@ enum workload_flags {
     WORKLOAD_VERSIONS = 256, /* every key several times; notes a point half-way; one thread */
     WORKLOAD_PAST = 512,     /* reads at that point */
     WORKLOAD_TXN = 1024,     /* in transactions */
-    WORKLOAD_SNAPSHOTS = 2048
+    WORKLOAD_SNAPSHOTS = 2048,
+    WORKLOAD_LATEST = 4096,  /* the popular ones are the last, not scattered */
+    WORKLOAD_INSERTS = 8192, /* adds keys behind the live ones */
 };
 
-enum workload_count { COUNT_KEYS, COUNT_VERSIONS, COUNT_SYNCED, COUNT_READS, COUNT_STEPS, COUNT_SEEKS };
+enum workload_count {
+    COUNT_KEYS,
+    COUNT_VERSIONS,
+    COUNT_SYNCED,
+    COUNT_READS,
+    COUNT_STEPS,
+    COUNT_SEEKS,
+    COUNT_SEEKS_MANY
+};
 
 struct workload {
     const char *name;
@@ -59,5 +70,13 @@ struct workload {
 const struct workload *workload_find(const char *name, size_t name_size);
 
 void overwrite_until_stopped(struct worker *);
+
+/* ---- ycsb.c ---- */
+void ycsb_a(struct worker *);
+void ycsb_b(struct worker *);
+void ycsb_c(struct worker *);
+void ycsb_d(struct worker *);
+void ycsb_e(struct worker *);
+void ycsb_f(struct worker *);
 
 #endif
