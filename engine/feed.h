@@ -6,7 +6,8 @@
  *
  * Who needs it: consumers (durable names, entries of the system space, user key 'C' | name, that tell the last
  * acknowledged lsn); a cursor without a name holds nothing. feed_retention holds what is younger, feed_retention_bytes
- * wins over all: consumers that it passes are lost, they get HELIOS_FEED_TRIMMED and hold nothing any more. */
+ * wins over all: consumers that it passes are lost, they get HELIOS_FEED_TRIMMED and hold nothing any more; nor do those that were not
+ * heard of for consumer_expiry. */
 #ifndef HELIOS_ENGINE_FEED_H
 #define HELIOS_ENGINE_FEED_H
 #include "engine/engine_internal.h"
@@ -34,12 +35,16 @@ struct feed_consumer {
     /* Changed under change_mu and mu of the feed, read under either. */
     helios_seq acked;   /* everything at or below is done with; 0: nothing */
     helios_seq wanted;  /* by the batch that is being written */
+    uint64_t active;    /* when it was heard of, as its entry says */
     bool before_images; /* its floor holds the history that its images need, also while it is not open */
     bool open;
     bool made; /* its commit is done; else it only holds */
     /* Guarded by mu. */
-    bool lost;    /* what it has not acknowledged has gone */
-    pin_id floor; /* 0: none */
+    bool lost; /* what it has not acknowledged has gone */
+    bool
+        expired; /* it was not heard of for consumer_expiry and holds nothing, but may come back before it is lost */
+    uint64_t quiet, quiet_from; /* not heard of for `quiet` us at quiet_from, by the monotonic clock */
+    pin_id floor;               /* 0: none */
 };
 /* Opens a durable name for one reader, made at `from` if it is new (0: at the watermark; its stored position wins over
  * from): *acked gets its position, it goes on at *acked + 1. What it wants of before-images is remembered. HELIOS_BUSY if it is
@@ -67,7 +72,10 @@ struct feed_held {
     uint64_t since;
 };
 helios_status feed_consumers_held(struct helios_db *, struct feed_held **, size_t *count) CHECKED;
-size_t feed_consumers_count(struct helios_db *, bool lost); /* all of them, or the lost ones */
+enum consumers_counted { CONSUMERS_ALL, CONSUMERS_LOST, CONSUMERS_EXPIRED };
+size_t feed_consumers_count(struct helios_db *, enum consumers_counted);
+/* Those that were not heard of for consumer_expiry hold nothing from here on. */
+void feed_consumers_expire(struct helios_db *);
 
 /* ---- ingested commits: feed_tables.c ---- */
 /* A table that an ingest record names, open, also after compactions: from the tree or under its name in wal/. The

@@ -6,27 +6,15 @@
  * holds change_mu from the look at the old one to the publication of its commit; durability is waited for afterwards, so
  * that acknowledgements share syncs. In memory a position may be ahead of the disk: a trim syncs before it relies on it. */
 #include "engine/feed.h"
-#include "base/coding.h"
 #include "base/utf8.h"
+#include "engine/consumer_entries.h"
 #include "engine/read.h"
 #include <assert.h>
 #include <inttypes.h>
 
-/* The values, little-endian:
- *   'C'   0         1       2         10       'c'   0         1       9
- *         | version | flags | created |              | version | acked |   */
 enum {
-    CONSUMER_KEY = 'C',
-    CONSUMER_VERSION = 0,
-    CONSUMER_FLAGS = 1,
-    CONSUMER_CREATED = 2,
-    CONSUMER_SIZE = 10,
-    POSITION_KEY = 'c',
-    POSITION_VERSION = 0,
-    POSITION_ACKED = 1,
-    POSITION_SIZE = 9,
-    VERSION_NOW = 1,
-    FLAG_BEFORE_IMAGES = 1,
+    ACTIVE_STALE = 60000000, /* us; a time of activity that is older is written anew by an open and a close */
+    EXPIRY_GRACE = 60000000, /* us; nobody expires before the database has been open for that long */
 };
 _Static_assert(NAME_BYTES_MAX + 1 == sizeof(((struct feed_held *)0)->name), "every name fits");
 
@@ -146,6 +134,27 @@ void feed_consumers_release(struct helios_db *db)
     mem_free(feed->consumers);
 }
 
+/* ---- when they were heard of ---- */
+
+/* At this time by the wall clock. From here on the monotonic one counts. */
+static void set_active(struct helios_db *db, struct feed_consumer *c, uint64_t active)
+{
+    uint64_t now = io_time(db->fs);
+
+    c->active = active;
+    c->quiet = now > active ? now - active : 0;
+    c->quiet_from = io_monotonic(db->fs);
+}
+
+/* Neither open nor heard of for consumer_expiry. After an open it gets a while to come back. Under mu. */
+static bool quiet_too_long(const struct helios_db *db, const struct feed_consumer *c, uint64_t now)
+{
+    uint64_t expiry = db->options.consumer_expiry, here = now - c->quiet_from;
+    uint64_t grace = expiry < EXPIRY_GRACE ? expiry : EXPIRY_GRACE;
+
+    return expiry && c->made && !c->open && here >= grace && here + c->quiet > expiry;
+}
+
 /* ---- what they hold ---- */
 
 static helios_status floor_of(struct helios_db *db, helios_seq acked, pin_id *pin)
@@ -164,19 +173,42 @@ helios_seq feed_consumers_need(struct helios_db *db)
     for (size_t i = 0; i < feed->consumer_count; i++) {
         const struct feed_consumer *c = feed->consumers[i];
 
-        if (!c->lost && c->acked + 1 < need)
+        if (!c->lost && !c->expired && c->acked + 1 < need)
             need = c->acked + 1;
     }
     mutex_unlock(&feed->mu);
     return need;
 }
 
-/* A lost one holds no history either. */
-static void lose_locked(struct helios_db *db, struct feed_consumer *c)
+/* Nor history. */
+static void hold_nothing_locked(struct helios_db *db, struct feed_consumer *c)
 {
-    c->lost = true;
     pins_release(db->floors, c->floor);
     c->floor = 0;
+}
+
+void feed_consumers_expire(struct helios_db *db)
+{
+    struct feed *feed = &db->feed;
+    uint64_t now;
+
+    if (!db->options.consumer_expiry)
+        return;
+    mutex_lock(&feed->mu);
+    now = io_monotonic(db->fs);
+    for (size_t i = 0; i < feed->consumer_count; i++) {
+        struct feed_consumer *c = feed->consumers[i];
+
+        if (c->lost || c->expired || !quiet_too_long(db, c, now))
+            continue;
+        c->expired = true;
+        hold_nothing_locked(db, c);
+        event_log_say(db->events,
+                      "consumer_expiry: consumer \"%s\" was not heard of for %" PRIu64
+                      " s; it holds nothing from %" PRIu64 " on any more",
+                      c->name, (now - c->quiet_from + c->quiet) / 1000000, c->acked + 1);
+    }
+    mutex_unlock(&feed->mu);
 }
 
 void feed_consumers_passed(struct helios_db *db)
@@ -190,23 +222,26 @@ void feed_consumers_passed(struct helios_db *db)
 
         if (c->lost || c->acked + 1 >= first)
             continue;
-        lose_locked(db, c);
-        event_log_say(db->events,
-                      "feed_retention_bytes: entries up to %" PRIu64
-                      " have gone, consumer \"%s\" stood at %" PRIu64,
-                      first - 1, c->name, c->acked);
+        c->lost = true;
+        hold_nothing_locked(db, c);
+        event_log_say(db->events, "%s: entries up to %" PRIu64 " have gone, consumer \"%s\" stood at %" PRIu64,
+                      c->expired ? "consumer_expiry" : "feed_retention_bytes", first - 1, c->name, c->acked);
     }
     mutex_unlock(&feed->mu);
 }
 
-size_t feed_consumers_count(struct helios_db *db, bool lost)
+size_t feed_consumers_count(struct helios_db *db, enum consumers_counted which)
 {
     struct feed *feed = &db->feed;
     size_t count = 0;
 
     mutex_lock(&feed->mu);
-    for (size_t i = 0; i < feed->consumer_count; i++)
-        count += !lost || feed->consumers[i]->lost;
+    for (size_t i = 0; i < feed->consumer_count; i++) {
+        const struct feed_consumer *c = feed->consumers[i];
+
+        count += which == CONSUMERS_ALL || (which == CONSUMERS_LOST && c->lost) ||
+                 (which == CONSUMERS_EXPIRED && c->expired);
+    }
     mutex_unlock(&feed->mu);
     return count;
 }
@@ -236,9 +271,9 @@ helios_status feed_consumers_held(struct helios_db *db, struct feed_held **out, 
     return HELIOS_OK;
 }
 
-/* The commit that says so is visible. Its floor moves on; without memory the old one holds more than it needs to. One
+/* The commit that says so is visible: it was heard of, and holds again. Its floor moves on; without memory the old one holds more than it needs to. One
  * that was lost may be back, if there is history for it. */
-static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_seq acked)
+static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_seq acked, uint64_t active)
 {
     struct feed *feed = &db->feed;
     pin_id fresh = 0, old = 0;
@@ -247,6 +282,8 @@ static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_
     mutex_lock(&feed->mu);
     c->acked = acked;
     c->lost = acked + 1 < atomic_load(&feed->first);
+    c->expired = false;
+    set_active(db, c, active);
     if (moved) {
         old = c->lost ? fresh : c->floor;
         c->floor = c->lost ? 0 : fresh;
@@ -257,37 +294,11 @@ static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_
 
 /* ---- on disk ---- */
 
-struct consumer_key {
-    unsigned char bytes[1 + NAME_BYTES_MAX];
-};
-
-static helios_slice key_of(struct consumer_key *key, unsigned char kind, const char *name)
-{
-    size_t size = strlen(name);
-
-    key->bytes[0] = kind;
-    memcpy(key->bytes + 1, name, size);
-    return slice_make(key->bytes, size + 1);
-}
-
-static helios_slice position_value(unsigned char out[POSITION_SIZE], helios_seq acked)
-{
-    out[POSITION_VERSION] = VERSION_NOW;
-    put_u64(out + POSITION_ACKED, acked);
-    return slice_make(out, POSITION_SIZE);
-}
-
-static helios_slice consumer_value(unsigned char out[CONSUMER_SIZE], const struct feed_consumer *c)
-{
-    out[CONSUMER_VERSION] = VERSION_NOW;
-    out[CONSUMER_FLAGS] = c->before_images ? FLAG_BEFORE_IMAGES : 0;
-    put_u64(out + CONSUMER_CREATED, c->created);
-    return slice_make(out, CONSUMER_SIZE);
-}
-
 /* Both entries, put or deleted, as one durable commit. Under change_mu. */
 static helios_status commit_consumer(struct helios_db *db, enum key_kind kind, const struct feed_consumer *c)
 {
+    const struct consumer_record record = {c->before_images, c->created};
+    const struct position_record at = {c->acked, c->active};
     unsigned char told[CONSUMER_SIZE], position[POSITION_SIZE];
     helios_slice none = slice_make("", 0);
     bool put = kind == KIND_VALUE;
@@ -298,10 +309,10 @@ static helios_status commit_consumer(struct helios_db *db, enum key_kind kind, c
 
     memset(&batch, 0, sizeof(batch));
     batch_init(&batch);
-    batch_add(&batch, kind, SPACE_SYSTEM, key_of(&key, CONSUMER_KEY, c->name),
-              put ? consumer_value(told, c) : none);
-    batch_add(&batch, kind, SPACE_SYSTEM, key_of(&key, POSITION_KEY, c->name),
-              put ? position_value(position, c->acked) : none);
+    batch_add(&batch, kind, SPACE_SYSTEM, consumer_key_of(&key, CONSUMER_KEY, c->name),
+              put ? consumer_encode(told, &record) : none);
+    batch_add(&batch, kind, SPACE_SYSTEM, consumer_key_of(&key, POSITION_KEY, c->name),
+              put ? position_encode(position, &at) : none);
     status = error_tell(&batch.error);
     if (status == HELIOS_OK) {
         set = write_set_of(&batch);
@@ -313,39 +324,18 @@ static helios_status commit_consumer(struct helios_db *db, enum key_kind kind, c
 
 /* ---- at open ---- */
 
-static helios_status fail_entry(struct helios_db *db, helios_slice key, helios_slice value)
-{
-    return fail_corrupt("%s: a consumer's entry of %zu and %zu bytes that is none", db->path, key.size,
-                        value.size);
-}
-
-static helios_status check_version(struct helios_db *db, helios_slice key, helios_slice value, size_t wanted)
-{
-    const unsigned char *in = value.data;
-    size_t size = key.size - 1;
-
-    if (value.size < 1 || !is_name((const char *)key.data + 1, size))
-        return fail_entry(db, key, value);
-    if (in[0] != VERSION_NOW)
-        return fail(HELIOS_UNSUPPORTED, "%s: a consumer's entry of version %u; this library knows version %u",
-                    db->path, in[0], VERSION_NOW);
-    return value.size == wanted ? HELIOS_OK : fail_entry(db, key, value);
-}
-
 static helios_status load_consumer(struct helios_db *db, helios_slice key, helios_slice value)
 {
-    const unsigned char *in = value.data;
+    struct consumer_record record;
     struct feed_consumer *c = NULL;
-    helios_status status = check_version(db, key, value, CONSUMER_SIZE);
+    helios_status status = consumer_decode(db->path, key, value, &record);
 
-    if (status == HELIOS_OK && in[CONSUMER_FLAGS] & ~FLAG_BEFORE_IMAGES)
-        status = fail_entry(db, key, value);
     if (status == HELIOS_OK)
-        status = consumer_new(slice_make((const char *)key.data + 1, key.size - 1), &c);
+        status = consumer_new(consumer_name(key), &c);
     if (status != HELIOS_OK)
         return status;
-    c->before_images = in[CONSUMER_FLAGS] & FLAG_BEFORE_IMAGES;
-    c->created = get_u64(in + CONSUMER_CREATED);
+    c->before_images = record.before_images;
+    c->created = record.created;
     status = list_add(&db->feed, c);
     if (status != HELIOS_OK)
         consumer_free(c);
@@ -355,20 +345,20 @@ static helios_status load_consumer(struct helios_db *db, helios_slice key, helio
 /* With its position it is complete. */
 static helios_status load_position(struct helios_db *db, helios_slice key, helios_slice value)
 {
-    helios_status status = check_version(db, key, value, POSITION_SIZE);
+    struct position_record record;
+    helios_status status = position_decode(db->path, key, value, &record);
     struct feed_consumer *c;
     bool found;
     size_t at;
 
     if (status != HELIOS_OK)
         return status;
-    at = find(&db->feed, slice_make((const char *)key.data + 1, key.size - 1), &found);
-    if (!found)
-        return fail_entry(db, key, value);
+    at = find(&db->feed, consumer_name(key), &found);
+    if (!found || record.acked > atomic_load(&db->visible))
+        return consumer_entry_damaged(db->path, key, value);
     c = db->feed.consumers[at];
-    c->acked = get_u64(slice_bytes(value) + POSITION_ACKED);
-    if (c->acked > atomic_load(&db->visible))
-        return fail_entry(db, key, value);
+    c->acked = record.acked;
+    set_active(db, c, record.active);
     c->made = true;
     return HELIOS_OK;
 }
@@ -445,6 +435,7 @@ static helios_status create(struct helios_db *db, helios_slice name, helios_seq 
         return status;
     c->before_images = before_images;
     c->created = io_time(db->fs);
+    set_active(db, c, c->created);
     mutex_lock(&db->feed.move_mu);
     status = begin_locked(db, c, from);
     mutex_unlock(&db->feed.move_mu);
@@ -489,15 +480,66 @@ static helios_status change_wish(struct helios_db *db, struct feed_consumer *c, 
     return status;
 }
 
+/* Notes durably, in time, that it is there; not each time that a cursor comes and goes. */
+static helios_status note_active(struct helios_db *db, struct feed_consumer *c)
+{
+    const struct position_record at = {c->acked, io_time(db->fs)};
+    unsigned char value[POSITION_SIZE];
+    struct consumer_key key;
+    helios_status status = HELIOS_OK;
+
+    if (at.active >= c->active + ACTIVE_STALE)
+        status = write_system(db, HELIOS_DURABILITY_ASYNC, KIND_VALUE,
+                              consumer_key_of(&key, POSITION_KEY, c->name), position_encode(value, &at), NULL);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.mu);
+    if (at.active >= c->active + ACTIVE_STALE)
+        c->active = at.active;
+    c->quiet = 0;
+    c->quiet_from = io_monotonic(db->fs);
+    mutex_unlock(&db->feed.mu);
+    return HELIOS_OK;
+}
+
+/* What it has not acknowledged is there, and stays from here on; under move_mu, so that the watermark does not pass. */
+static helios_status hold_again(struct helios_db *db, struct feed_consumer *c)
+{
+    helios_status status;
+
+    mutex_lock(&db->feed.move_mu);
+    status = feed_check(db, c->acked + 1);
+    mutex_lock(&db->feed.mu);
+    if (status == HELIOS_OK) {
+        c->expired = false;
+        c->open = true;
+    }
+    mutex_unlock(&db->feed.mu);
+    mutex_unlock(&db->feed.move_mu);
+    return status;
+}
+
+static void set_open(struct helios_db *db, struct feed_consumer *c, bool open)
+{
+    mutex_lock(&db->feed.mu);
+    c->open = open;
+    mutex_unlock(&db->feed.mu);
+}
+
 static helios_status open_made(struct helios_db *db, struct feed_consumer *c, bool before_images)
 {
     helios_status status;
 
     if (c->open)
         return fail(HELIOS_BUSY, "consumer \"%s\" is open", c->name);
-    status = feed_check(db, c->acked + 1);
+    status = hold_again(db, c);
+    if (status != HELIOS_OK)
+        return status;
+    status = note_active(db, c);
     if (status == HELIOS_OK && (c->before_images != before_images || (before_images && !c->floor)))
         status = change_wish(db, c, before_images);
+    if (status != HELIOS_OK)
+        set_open(db, c, false);
     return status;
 }
 
@@ -518,9 +560,7 @@ helios_status feed_consumer_open(struct helios_db *db, const char *name, helios_
     c = find_made(&db->feed, wanted);
     status = c ? open_made(db, c, before_images) : create(db, wanted, from, before_images, &c);
     if (status == HELIOS_OK) {
-        mutex_lock(&db->feed.mu);
-        c->open = true;
-        mutex_unlock(&db->feed.mu);
+        set_open(db, c, true);
         *acked = c->acked;
         *out = c;
     }
@@ -531,9 +571,9 @@ helios_status feed_consumer_open(struct helios_db *db, const char *name, helios_
 void feed_consumer_close(struct helios_db *db, struct feed_consumer *c)
 {
     mutex_lock(&db->feed.change_mu);
-    mutex_lock(&db->feed.mu);
-    c->open = false;
-    mutex_unlock(&db->feed.mu);
+    if (!atomic_load(&db->failed) && !atomic_load(&db->no_space))
+        (void)!note_active(db, c); /* if it cannot be written: it was there when it was opened */
+    set_open(db, c, false);
     mutex_unlock(&db->feed.change_mu);
 }
 
@@ -552,6 +592,7 @@ static helios_status check_ack(struct helios_db *db, helios_seq lsn)
 static helios_status ack_changing(struct helios_db *db, struct feed_consumer *c, helios_seq lsn,
                                   helios_seq *commit)
 {
+    const struct position_record at = {lsn, io_time(db->fs)};
     unsigned char value[POSITION_SIZE];
     struct consumer_key key;
     helios_status status;
@@ -561,10 +602,11 @@ static helios_status ack_changing(struct helios_db *db, struct feed_consumer *c,
         return HELIOS_OK;
     status = check_ack(db, lsn);
     if (status == HELIOS_OK)
-        status = write_system(db, HELIOS_DURABILITY_ASYNC, KIND_VALUE, key_of(&key, POSITION_KEY, c->name),
-                              position_value(value, lsn), commit);
+        status =
+            write_system(db, HELIOS_DURABILITY_ASYNC, KIND_VALUE, consumer_key_of(&key, POSITION_KEY, c->name),
+                         position_encode(value, &at), commit);
     if (status == HELIOS_OK)
-        move_consumer(db, c, lsn);
+        move_consumer(db, c, lsn, at.active);
     return status;
 }
 
@@ -585,6 +627,7 @@ helios_status feed_consumer_ack(struct helios_db *db, struct feed_consumer *c, h
 
 void helios_batch_ack(helios_batch *batch, const char *consumer, helios_seq lsn)
 {
+    const struct position_record at = {lsn, 0}; /* the time is known when it is written */
     unsigned char value[POSITION_SIZE];
     struct consumer_key key;
     helios_status status;
@@ -596,8 +639,8 @@ void helios_batch_ack(helios_batch *batch, const char *consumer, helios_seq lsn)
         error_keep(&batch->error, status);
         return;
     }
-    batch_add(batch, KIND_VALUE, SPACE_SYSTEM, key_of(&key, POSITION_KEY, consumer),
-              position_value(value, lsn));
+    batch_add(batch, KIND_VALUE, SPACE_SYSTEM, consumer_key_of(&key, POSITION_KEY, consumer),
+              position_encode(value, &at));
     batch->acks++;
 }
 
@@ -614,20 +657,15 @@ static bool next_ack(const struct helios_batch *batch, size_t *index, struct op 
     return false;
 }
 
-static helios_slice ack_name(const struct op *op)
-{
-    return slice_make((const char *)op->key.data + 1, op->key.size - 1);
-}
-
 /* Every position in the batch becomes what its consumer will have by then: an older one changes nothing, in the log
  * and in its replay neither. Under change_mu. */
-static helios_status settle_acks(struct helios_db *db, struct helios_batch *batch)
+static helios_status settle_acks(struct helios_db *db, struct helios_batch *batch, uint64_t now)
 {
     unsigned char value[POSITION_SIZE];
     struct op op;
 
     for (size_t i = 0; next_ack(batch, &i, &op);) {
-        struct feed_consumer *c = find_made(&db->feed, ack_name(&op));
+        struct feed_consumer *c = find_made(&db->feed, consumer_name(op.key));
 
         if (!c)
             return fail(HELIOS_NOT_FOUND, "no consumer \"%.*s\"", (int)op.key.size - 1,
@@ -635,28 +673,28 @@ static helios_status settle_acks(struct helios_db *db, struct helios_batch *batc
         c->wanted = c->acked;
     }
     for (size_t i = 0; next_ack(batch, &i, &op);) {
-        struct feed_consumer *c = find_made(&db->feed, ack_name(&op));
-        helios_seq lsn = get_u64(slice_bytes(op.value) + POSITION_ACKED);
+        struct feed_consumer *c = find_made(&db->feed, consumer_name(op.key));
+        helios_seq lsn = position_acked(op.value);
         helios_status status = lsn > c->acked ? check_ack(db, lsn) : HELIOS_OK;
 
         if (status != HELIOS_OK)
             return status;
         if (lsn > c->wanted)
             c->wanted = lsn;
-        batch_set_value(batch, i - 1, position_value(value, c->wanted));
+        batch_set_value(batch, i - 1, position_encode(value, &(struct position_record){c->wanted, now}));
     }
     return HELIOS_OK;
 }
 
-static void move_acked(struct helios_db *db, const struct helios_batch *batch)
+static void move_acked(struct helios_db *db, const struct helios_batch *batch, uint64_t now)
 {
     struct op op;
 
     for (size_t i = 0; next_ack(batch, &i, &op);) {
-        struct feed_consumer *c = find_made(&db->feed, ack_name(&op));
+        struct feed_consumer *c = find_made(&db->feed, consumer_name(op.key));
 
         if (c->wanted > c->acked)
-            move_consumer(db, c, c->wanted);
+            move_consumer(db, c, c->wanted, now);
     }
 }
 
@@ -664,6 +702,7 @@ helios_status feed_write_acks(struct helios_db *db, helios_branch_id branch, hel
                               struct write_set *set, helios_seq *commit)
 {
     helios_seq seq = 0;
+    uint64_t now;
     helios_status status = feed_kept(db);
 
     if (status == HELIOS_OK && branch != 0)
@@ -672,11 +711,12 @@ helios_status feed_write_acks(struct helios_db *db, helios_branch_id branch, hel
     if (status != HELIOS_OK)
         return status;
     mutex_lock(&db->feed.change_mu);
-    status = settle_acks(db, set->batch);
+    now = io_time(db->fs);
+    status = settle_acks(db, set->batch, now);
     if (status == HELIOS_OK)
         status = commit_write(db, branch, HELIOS_DURABILITY_ASYNC, set, &seq);
     if (status == HELIOS_OK)
-        move_acked(db, set->batch);
+        move_acked(db, set->batch, now);
     mutex_unlock(&db->feed.change_mu);
     if (status != HELIOS_OK)
         return status;
@@ -738,6 +778,7 @@ static helios_status list_locked(struct helios_db *db, helios_consumer_info **ou
 {
     const struct feed *feed = &db->feed;
     helios_seq latest = atomic_load(&db->latest);
+    uint64_t now = io_time(db->fs);
     size_t bytes = 1, count = 0;
     helios_consumer_info *list;
     char *names;
@@ -759,6 +800,9 @@ static helios_status list_locked(struct helios_db *db, helios_consumer_info **ou
                                                .acked = c->acked,
                                                .before_images = c->before_images,
                                                .open = c->open,
+                                               .lost = c->lost,
+                                               .expired = c->expired,
+                                               .active = c->open ? now : c->active,
                                                .behind = behind(db, c->acked, latest)};
         names += size;
     }

@@ -122,11 +122,16 @@ static uint64_t feed_watermark(const struct numbers *n)
 }
 static uint64_t consumers(const struct numbers *n)
 {
-    return feed_consumers_count(n->db, false);
+    return feed_consumers_count(n->db, CONSUMERS_ALL);
 }
 static uint64_t lost_consumers(const struct numbers *n)
 {
-    return feed_consumers_count(n->db, true);
+    return feed_consumers_count(n->db, CONSUMERS_LOST);
+}
+
+static uint64_t expired_consumers(const struct numbers *n)
+{
+    return feed_consumers_count(n->db, CONSUMERS_EXPIRED);
 }
 
 static uint64_t running(const struct numbers *n)
@@ -218,6 +223,7 @@ static const struct {
     {"feed.first", feed_watermark},
     {"feed.consumers", consumers},
     {"feed.consumers.trimmed", lost_consumers},
+    {"feed.consumers.expired", expired_consumers},
 };
 
 static void numbers_init(struct numbers *n, struct helios_db *db)

@@ -743,6 +743,162 @@ static void compact(void)
     MUST(helios_compact(db, (helios_slice){0}, (helios_slice){0}));
 }
 
+/* ---- consumers that nobody hears of ---- */
+
+static helios_consumer_info info_of(const char *name)
+{
+    helios_consumer_info *list = NULL, found = {0};
+    size_t n = 0;
+
+    MUST(helios_consumer_list(db, &list, &n));
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            found = list[i];
+    assert(found.name);
+    found.name = name;
+    helios_free(list);
+    return found;
+}
+
+static bool log_says(const char *words)
+{
+    uint64_t size = 0;
+    const unsigned char *bytes = io_memory_bytes(fs, PATH "/LOG", &size);
+
+    return bytes && memmem(bytes, size, words, strlen(words));
+}
+
+static void pass(uint64_t seconds)
+{
+    for (uint64_t i = 0; i < seconds; i++) {
+        io_faulty_advance(fs, SECOND);
+        feed_look(db);
+    }
+}
+
+static void begin_expiry(uint64_t expiry)
+{
+    begin();
+    options.consumer_expiry = expiry * SECOND;
+    open_db();
+}
+
+/* It holds nothing from then on, but while its entries are there it reads on and holds again. */
+static void test_expiry(void)
+{
+    struct feed_consumer *here, *gone;
+    helios_seq first, last, acked;
+    uint64_t from;
+
+    begin_expiry(100);
+    first = commit(3);
+    MUST(feed_consumer_open(db, "here", 0, false, &here, &acked));
+    MUST(feed_consumer_open(db, "gone", 0, false, &gone, &acked));
+    MUST(feed_consumer_ack(db, gone, first));
+    last = commit(2);
+    pass(150);
+    assert(!info_of("gone").expired); /* open, however idle */
+    from = io_time(fs);
+    assert(info_of("gone").active == from);
+    feed_consumer_close(db, gone);
+    pass(60);
+    MUST(write_with_ack("gone", first + 1, 0)); /* to be heard of it need not be open */
+    pass(99);
+    assert(!info_of("gone").expired && stat_of("feed.consumers.expired") == 0);
+    pass(2);
+    assert(info_of("gone").expired && !info_of("gone").lost && !info_of("here").expired);
+    assert(stat_of("feed.consumers.expired") == 1 && log_says("consumer_expiry: consumer \"gone\""));
+    MUST(feed_consumer_open(db, "gone", 0, false, &gone, &acked)); /* what it needs is still there */
+    assert(acked == first + 1 && !info_of("gone").expired);
+    MUST(feed_consumer_ack(db, here, last));
+    assert(trim(last + 1) == 3 && feed_first(db) == first + 1);
+    feed_consumer_close(db, gone);
+    pass(101);
+    assert(trim(last + 1) == last - first && feed_first(db) == last + 1);
+    assert(info_of("gone").lost && stat_of("feed.consumers.trimmed") == 1);
+    assert(log_says("consumer_expiry: entries up to"));
+    assert(feed_consumer_open(db, "gone", 0, false, &gone, &acked) == HELIOS_FEED_TRIMMED);
+    assert(!info_of("gone").open);
+    feed_consumer_close(db, here);
+    end();
+}
+
+/* Across opens by the wall clock, but not in the first minute; and as durable as the entries. */
+static void test_expiry_reopen(void)
+{
+    struct feed_consumer *c;
+    helios_seq first, acked;
+    uint64_t active;
+
+    begin_expiry(1000);
+    first = commit(3);
+    MUST(feed_consumer_open(db, "a", 0, false, &c, &acked));
+    pass(500);
+    feed_consumer_close(db, c); /* a minute is over: written */
+    active = io_time(fs);
+    MUST(helios_sync(db));
+    io_faulty_advance(fs, 900 * SECOND);
+    crash(IO_DAMAGE_DROP_ALL);
+    assert(info_of("a").active == active);
+    pass(99);
+    assert(!info_of("a").expired);
+    pass(2);
+    assert(info_of("a").expired);
+    MUST(helios_close(db));
+    io_faulty_advance(fs, 900 * SECOND);
+    open_db();
+    pass(59);
+    assert(!info_of("a").expired && trim(first + 1) == 0);
+    MUST(feed_consumer_open(db, "a", 0, false, &c, &acked));
+    feed_consumer_close(db, c);
+    pass(999);
+    assert(!info_of("a").expired);
+    pass(2);
+    assert(info_of("a").expired && trim(first + 1) == 3);
+    /* Without the option nobody does. */
+    first = commit(1);
+    MUST(feed_consumer_open(db, "b", 0, false, &c, &acked));
+    feed_consumer_close(db, c);
+    options.consumer_expiry = 0;
+    reopen();
+    pass(3000);
+    assert(!info_of("b").expired && trim(first + 1) == 0);
+    end();
+}
+
+/* Nor does it hold history; what of it is there when it comes back is held again. */
+static void test_expiry_images(void)
+{
+    struct feed_consumer *c;
+    helios_seq acked, point;
+
+    begin();
+    options.history_retention = 0;
+    options.consumer_expiry = 100 * SECOND;
+    open_db();
+    put_key("one");
+    point = commit(1);
+    MUST(feed_consumer_open(db, "images", point + 1, true, &c, &acked));
+    put_key("two");
+    feed_consumer_close(db, c);
+    pass(99);
+    MUST(read_at_point(point));
+    check_pin("images", point);
+    pass(2);
+    put_key("three");
+    assert(info_of("images").expired && read_at_point(point) == HELIOS_HISTORY_GONE);
+    assert(feed_consumer_open(db, "images", 0, true, &c, &acked) == HELIOS_HISTORY_GONE);
+    assert(!info_of("images").open);
+    MUST(feed_consumer_open(db, "images", 0, false, &c, &acked)); /* entries, without what was before */
+    assert(acked == point);
+    MUST(feed_consumer_ack(db, c, helios_latest(db)));
+    feed_consumer_close(db, c);
+    MUST(feed_consumer_open(db, "images", 0, true, &c, &acked));
+    check_pin("images", acked);
+    feed_consumer_close(db, c);
+    end();
+}
+
 static void test_tables(void)
 {
     helios_seq a, b, last;
@@ -963,6 +1119,9 @@ int main(int count, char **arguments)
         {"batch ack", test_batch_ack},
         {"large ack", test_large_ack},
         {"floors", test_floors},
+        {"expiry", test_expiry},
+        {"expiry across opens", test_expiry_reopen},
+        {"expiry and images", test_expiry_images},
         {"tables", test_tables},
         {"table cuts", test_table_cuts},
         {"in memory", test_in_memory},
