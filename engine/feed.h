@@ -44,7 +44,8 @@ struct feed_consumer {
     bool
         expired; /* it was not heard of for consumer_expiry and holds nothing, but may come back before it is lost */
     uint64_t quiet, quiet_from; /* not heard of for `quiet` us at quiet_from, by the monotonic clock */
-    pin_id floor;               /* 0: none */
+    helios_seq anew; /* its reader begins again behind this number, not acknowledged yet; 0: it does not */
+    pin_id floor;    /* 0: none */
 };
 /* Opens a durable name for one reader, made at `from` if it is new (0: at the watermark; its stored position wins over
  * from): *acked gets its position, it goes on at *acked + 1. What it wants of before-images is remembered. HELIOS_BUSY if it is
@@ -52,6 +53,13 @@ struct feed_consumer {
  * HELIOS_HISTORY_GONE. */
 helios_status feed_consumer_open(struct helios_db *, const char *name, helios_seq from, bool before_images,
                                  struct feed_consumer **, helios_seq *acked) CHECKED;
+/* One with before-images also where what it should go on with has gone, made at `from` if it is new: it then holds
+ * nothing. HELIOS_BUSY, HELIOS_INVALID. */
+helios_status feed_consumer_open_gone(struct helios_db *, const char *name, helios_seq from,
+                                      struct feed_consumer **) CHECKED;
+/* While it is open, or until it acknowledges, it holds what is behind this number instead of what it has not acknowledged.
+ * Its position stays: a reader that does not come to the acknowledgement begins anew another time. */
+void feed_consumer_begin_anew(struct helios_db *, struct feed_consumer *, helios_seq at);
 void feed_consumer_close(struct helios_db *, struct feed_consumer *);
 /* Durable; never goes back: an older lsn changes nothing. HELIOS_INVALID above what there is. */
 helios_status feed_consumer_ack(struct helios_db *, struct feed_consumer *, helios_seq lsn) CHECKED;

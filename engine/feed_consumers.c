@@ -172,9 +172,10 @@ helios_seq feed_consumers_need(struct helios_db *db)
     mutex_lock(&feed->mu);
     for (size_t i = 0; i < feed->consumer_count; i++) {
         const struct feed_consumer *c = feed->consumers[i];
+        helios_seq at = c->anew ? c->anew : c->acked;
 
-        if (!c->lost && !c->expired && c->acked + 1 < need)
-            need = c->acked + 1;
+        if ((c->anew || (!c->lost && !c->expired)) && at + 1 < need)
+            need = at + 1;
     }
     mutex_unlock(&feed->mu);
     return need;
@@ -220,6 +221,8 @@ void feed_consumers_passed(struct helios_db *db)
     for (size_t i = 0; i < feed->consumer_count; i++) {
         struct feed_consumer *c = feed->consumers[i];
 
+        if (c->anew + 1 < first)
+            c->anew = 0;
         if (c->lost || c->acked + 1 >= first)
             continue;
         c->lost = true;
@@ -281,6 +284,7 @@ static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_
 
     mutex_lock(&feed->mu);
     c->acked = acked;
+    c->anew = 0;
     c->lost = acked + 1 < atomic_load(&feed->first);
     c->expired = false;
     set_active(db, c, active);
@@ -568,16 +572,7 @@ helios_status feed_consumer_open(struct helios_db *db, const char *name, helios_
     return status;
 }
 
-void feed_consumer_close(struct helios_db *db, struct feed_consumer *c)
-{
-    mutex_lock(&db->feed.change_mu);
-    if (!atomic_load(&db->failed) && !atomic_load(&db->no_space))
-        (void)!note_active(db, c); /* if it cannot be written: it was there when it was opened */
-    set_open(db, c, false);
-    mutex_unlock(&db->feed.change_mu);
-}
-
-/* ---- acknowledging ---- */
+/* ---- beginning anew ---- */
 
 static helios_status check_ack(struct helios_db *db, helios_seq lsn)
 {
@@ -587,6 +582,91 @@ static helios_status check_ack(struct helios_db *db, helios_seq lsn)
         return HELIOS_OK;
     return fail(HELIOS_INVALID, "%" PRIu64 " is acknowledged; the last entry is %" PRIu64, lsn, latest);
 }
+
+static helios_status create_gone(struct helios_db *db, helios_slice name, helios_seq from,
+                                 struct feed_consumer **out)
+{
+    struct feed_consumer *c = NULL;
+    helios_status status = consumer_new(name, &c);
+
+    if (status != HELIOS_OK)
+        return status;
+    c->before_images = true;
+    c->created = io_time(db->fs);
+    set_active(db, c, c->created);
+    c->acked = from - 1;
+    c->lost = true; /* as what it stands at has gone, or its history; the next open looks again */
+    status = c->acked <= atomic_load(&db->latest) ? list_add(&db->feed, c) : check_ack(db, c->acked);
+    if (status != HELIOS_OK) {
+        consumer_free(c);
+        return status;
+    }
+    status = commit_consumer(db, KIND_VALUE, c);
+    if (status == HELIOS_OK) {
+        mutex_lock(&db->feed.mu);
+        c->made = true;
+        mutex_unlock(&db->feed.mu);
+        *out = c;
+    } else if (!atomic_load(&db->failed)) {
+        list_remove(db, c);
+    }
+    return status;
+}
+
+/* Its wish is remembered, though there is no floor for it. */
+static helios_status open_made_gone(struct helios_db *db, struct feed_consumer *c)
+{
+    helios_status status = HELIOS_OK;
+
+    if (c->open)
+        return fail(HELIOS_BUSY, "consumer \"%s\" is open", c->name);
+    if (c->before_images)
+        return HELIOS_OK;
+    c->before_images = true;
+    status = commit_consumer(db, KIND_VALUE, c);
+    if (status != HELIOS_OK)
+        c->before_images = false;
+    return status;
+}
+
+helios_status feed_consumer_open_gone(struct helios_db *db, const char *name, helios_seq from,
+                                      struct feed_consumer **out)
+{
+    helios_slice wanted = slice_make(name, strlen(name));
+    struct feed_consumer *c;
+    helios_status status = db_writable(db);
+
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->feed.change_mu);
+    c = find_made(&db->feed, wanted);
+    status = c ? open_made_gone(db, c) : create_gone(db, wanted, from, &c);
+    if (status == HELIOS_OK) {
+        set_open(db, c, true);
+        *out = c;
+    }
+    mutex_unlock(&db->feed.change_mu);
+    return status;
+}
+
+void feed_consumer_begin_anew(struct helios_db *db, struct feed_consumer *c, helios_seq at)
+{
+    mutex_lock(&db->feed.mu);
+    c->anew = at;
+    mutex_unlock(&db->feed.mu);
+}
+
+void feed_consumer_close(struct helios_db *db, struct feed_consumer *c)
+{
+    feed_consumer_begin_anew(db, c, 0);
+    mutex_lock(&db->feed.change_mu);
+    if (!atomic_load(&db->failed) && !atomic_load(&db->no_space))
+        (void)!note_active(db, c); /* if it cannot be written: it was there when it was opened */
+    set_open(db, c, false);
+    mutex_unlock(&db->feed.change_mu);
+}
+
+/* ---- acknowledging ---- */
 
 /* *commit: 0 if there was nothing to write. Under change_mu. */
 static helios_status ack_changing(struct helios_db *db, struct feed_consumer *c, helios_seq lsn,
