@@ -505,6 +505,67 @@ static void run_feed(struct test *t)
         (void)!DONE(t, helios_consumer_drop(t->db, "reader"));
 }
 
+/* Windows over what was written since a point, whose deltas make the model of it; false: not to the end. */
+static bool follow_deltas(struct test *t, const helios_deltas_options *options, struct model *model)
+{
+    helios_deltas *deltas = NULL;
+    helios_delta_window window;
+    helios_delta delta;
+    helios_status status;
+    uint64_t count;
+    bool good = DONE(t, helios_deltas_new(t->db, options, &deltas));
+
+    while (good && (status = helios_deltas_window(deltas, 0, &window)) != HELIOS_TIMEOUT) {
+        good = DONE(t, status) && !window.refresh && DONE(t, helios_deltas_count(deltas, 0, &count));
+        while (good && helios_deltas_next(deltas, &delta)) {
+            uint64_t value = 0;
+
+            if (delta.after.data)
+                memcpy(&value, delta.after.data, sizeof(value));
+            model->value[index_of(delta.key)] = value;
+            count--;
+        }
+        good = good && DONE(t, helios_deltas_status(deltas));
+        assert(!good || count == 0);
+    }
+    helios_deltas_free(deltas);
+    return good;
+}
+
+/* Collected, then commit by commit from the tree; a consumer, also one that begins with what has gone. */
+static void run_deltas(struct test *t)
+{
+    const helios_delta_table table = {.prefix = {"key", 3}};
+    helios_deltas_options options = HELIOS_DELTAS_OPTIONS_INIT;
+    helios_consumer_info *list = NULL;
+    size_t count = 0;
+    const struct model before = t->model;
+    struct model after;
+
+    options.tables = &table;
+    options.table_count = 1;
+    options.unsynced = true;
+    options.since = helios_latest(t->db);
+    put(t, 1);
+    delete_some(t, 10, 20);
+    batch(t, 5, 100);
+    for (int i = 0; i < 2; i++) {
+        options.consumer = i ? NULL : "collected";
+        options.memory = i ? 1000 : 0;
+        after = before;
+        if (follow_deltas(t, &options, &after))
+            assert(memcmp(&after, &t->model, sizeof(after)) == 0);
+    }
+    if (DONE(t, helios_consumer_list(t->db, &list, &count)) && count)
+        (void)!DONE(t, helios_consumer_drop(t->db, "collected"));
+    helios_free(list);
+    (void)!DONE(t, helios_feed_trim(t->db, helios_latest(t->db), NULL));
+    options.consumer = "late";
+    options.since = 0;
+    after = before;
+    (void)!follow_deltas(t, &options, &after); /* its first window is a refresh */
+}
+
 static const struct {
     const char *name;
     void (*run)(struct test *);
@@ -525,6 +586,7 @@ static const struct {
     {"branches", run_branches, true},
     {"history", run_history, true},
     {"feed", run_feed, false}, /* one is ingested */
+    {"deltas", run_deltas, true},
 };
 
 /* ---- around them ---- */
@@ -574,7 +636,8 @@ static uint64_t run_one(size_t scenario, uint64_t n, bool forever)
     t.options.block_cache_bytes = 64 << 10;
     t.options.background_threads = 1;
     t.options.history_retention = n % 2 ? 0 : HELIOS_FOREVER;
-    t.options.feed_retention = strcmp(t.scenario, "feed") == 0 ? HELIOS_FOREVER : 0;
+    if (strcmp(t.scenario, "feed") == 0 || strcmp(t.scenario, "deltas") == 0)
+        t.options.feed_retention = HELIOS_FOREVER;
     MUST(&t, io_memory_new(&t.fs));
     MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
     fill(&t);

@@ -375,6 +375,7 @@ static void case_d07_nothing_is_left_out(void)
     MUST(helios_txn_begin(db, NULL, &txn));
     MUST(helios_txn_put(txn, key_in(0, 1, key), slice_text("txn")));
     MUST(helios_txn_commit(txn, NULL));
+    helios_txn_free(txn);
     for (unsigned row = 2; row < 8; row++)
         helios_batch_put(batch, key_in(0, row, key), slice_make(large, LARGE));
     MUST(helios_write(db, NULL, batch, NULL));
@@ -942,6 +943,7 @@ static void random_txn(void)
         MUST(helios_txn_delete_range(txn, low, high));
     }
     MUST(helios_txn_commit(txn, NULL));
+    helios_txn_free(txn);
 }
 
 /* Made, written, merged into main and dropped, with other changes of main in between. */
