@@ -3,6 +3,7 @@
  * before it. */
 #ifndef HELIOS_CHANGELOG_CHANGES_INTERNAL_H
 #define HELIOS_CHANGELOG_CHANGES_INTERNAL_H
+#include "changelog/delta_tables.h"
 #include "changelog/ingested.h"
 #include "changelog/notify.h"
 #include "changelog/own.h"
@@ -15,12 +16,14 @@ struct change_entry {
     bool large; /* the value is still to be fetched from its table */
 };
 
-/* The keys that a range delete has deleted: what was visible before its commit, with what the commit did before it. */
+/* The keys that a range delete has deleted: what was visible before its commit, with what the commit did before it. Piece by
+ * piece, where only tables are wanted. */
 struct expansion {
     helios_iter *tree; /* at the number before the commit; NULL: no range is being expanded */
     struct op range;
     uint32_t index;
     size_t own;                /* the next of the commit's own keys */
+    uint32_t table;            /* the next one that may be in it */
     helios_slice lower, upper; /* what of it is wanted; the record's, the tables' or the prefix's bytes */
 };
 
@@ -43,6 +46,7 @@ struct helios_changes {
     uint64_t to_time;    /* 0: none */
     helios_buf prefix, prefix_end;
     bool has_prefix, has_prefix_end;
+    const struct delta_tables *tables; /* keys of others are not wanted; NULL: all are */
     bool one_branch;
     helios_branch_id branch;
     bool images, expand, unsynced, all_spaces;

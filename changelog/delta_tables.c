@@ -1,4 +1,4 @@
-/* delta_tables.c - which table a key is of; see delta_tables.h. Called by deltas.c. */
+/* delta_tables.c - which table a key is of; see delta_tables.h. Called by deltas.c, and for it by entries.c and images.c. */
 #include "changelog/delta_tables.h"
 #include "base/key.h"
 #include "base/mem.h"
@@ -95,11 +95,10 @@ void delta_tables_release(struct delta_tables *t)
 
 /* ---- asking ---- */
 
-/* The last that is not above the key is the only one whose prefix it may begin with. */
-const struct delta_table *delta_tables_find(const struct delta_tables *t, uint8_t space, helios_slice key)
+/* The place behind the last that is not above the key. */
+static uint32_t behind(const struct delta_tables *t, uint8_t space, helios_slice key)
 {
     uint32_t low = 0, high = t->count;
-    const struct delta_table *found;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -109,8 +108,30 @@ const struct delta_table *delta_tables_find(const struct delta_tables *t, uint8_
         else
             high = middle;
     }
-    found = low ? sorted(t, low - 1) : NULL;
+    return low;
+}
+
+/* Of the prefixes not above the key, only the last may begin it. */
+const struct delta_table *delta_tables_find(const struct delta_tables *t, uint8_t space, helios_slice key)
+{
+    uint32_t at = behind(t, space, key);
+    const struct delta_table *found = at ? sorted(t, at - 1) : NULL;
+
     return found && found->space == space && slice_starts_with(key, buf_slice(&found->prefix)) ? found : NULL;
+}
+
+const struct delta_table *delta_tables_meet(const struct delta_tables *t, uint32_t *at, uint8_t space,
+                                            helios_slice from, helios_slice to)
+{
+    uint32_t first = behind(t, space, from), place;
+    const struct delta_table *found;
+
+    if (first && delta_tables_find(t, space, from))
+        first--; /* it begins within that one */
+    place = *at > first ? *at : first;
+    found = place < t->count ? sorted(t, place) : NULL;
+    *at = place + 1;
+    return found && found->space == space && slice_compare(buf_slice(&found->prefix), to) < 0 ? found : NULL;
 }
 
 helios_slice delta_tables_common(const struct delta_tables *t)

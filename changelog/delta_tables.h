@@ -20,6 +20,9 @@ helios_status delta_tables_init(struct delta_tables *, const helios_delta_table 
 void delta_tables_release(struct delta_tables *);
 /* The table of a key, or NULL. */
 const struct delta_table *delta_tables_find(const struct delta_tables *, uint8_t space, helios_slice key);
+/* The next table, from place *at on (0 at first), that [from, to) meets, or NULL; *at is behind it then. */
+const struct delta_table *delta_tables_meet(const struct delta_tables *, uint32_t *at, uint8_t space,
+                                            helios_slice from, helios_slice to);
 /* What the prefixes of all have in common, borrowed. */
 helios_slice delta_tables_common(const struct delta_tables *);
 /* Whether one is not of the program's keys. */

@@ -16,6 +16,7 @@
 #include "engine/compare.h"
 #include "engine/read.h"
 #include "engine/timeline.h"
+#include <assert.h>
 #include <inttypes.h>
 
 enum {
@@ -88,6 +89,7 @@ static helios_status check_fork(struct helios_deltas *d, helios_seq at)
 static helios_status open_changes(struct helios_deltas *d, helios_seq from, helios_changes **changes)
 {
     helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_status status;
 
     options.from = from;
     options.branch = &d->branch;
@@ -95,7 +97,10 @@ static helios_status open_changes(struct helios_deltas *d, helios_seq from, heli
     options.all_spaces = delta_tables_other_spaces(&d->tables);
     options.expand_ranges = true;
     options.unsynced = d->unsynced;
-    return helios_changes_new(d->db, &options, changes);
+    status = helios_changes_new(d->db, &options, changes);
+    if (status == HELIOS_OK)
+        (*changes)->tables = &d->tables;
+    return status;
 }
 
 /* Between windows, at a point from which all is there. */
@@ -470,9 +475,9 @@ static helios_status add_entry(struct helios_deltas *d, const struct change_entr
     struct delta_row *row = NULL;
     helios_status status = HELIOS_OK;
 
-    if (t)
-        *fits = delta_rows_bytes(&d->rows) + change->key.size + change->value.size <= d->memory;
-    if (t && *fits)
+    assert(t); /* the cursor gives no other */
+    *fits = delta_rows_bytes(&d->rows) + change->key.size + change->value.size <= d->memory;
+    if (*fits)
         status = row_of(d, change, (uint32_t)(t - d->tables.tables), &row);
     if (status != HELIOS_OK || !row)
         return status;

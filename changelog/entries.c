@@ -41,17 +41,40 @@ static bool prefix_wanted(const helios_changes *c, const struct op *op)
            (!c->has_prefix_end || slice_compare(op->key, buf_slice(&c->prefix_end)) < 0);
 }
 
+static bool table_wanted(const helios_changes *c, const struct op *op)
+{
+    uint32_t at = 0;
+
+    if (!c->tables)
+        return true;
+    if (op->kind != KIND_RANGE_DELETE)
+        return delta_tables_find(c->tables, op->space, op->key) != NULL;
+    return delta_tables_meet(c->tables, &at, op->space, op->key, op->value) != NULL;
+}
+
 static bool wanted(const helios_changes *c, const struct op *op)
 {
-    return space_wanted(c, op->space) && (!c->one_branch || op->branch == c->branch) && prefix_wanted(c, op);
+    return space_wanted(c, op->space) && (!c->one_branch || op->branch == c->branch) && prefix_wanted(c, op) &&
+           table_wanted(c, op);
 }
 
 /* ---- beginning ---- */
 
-helios_status commit_begin(helios_changes *c, const struct wal_record *record)
+/* What the commit does itself; for the keys of ranges alone not before it has one. */
+static helios_status know_own(helios_changes *c)
 {
     struct change_commit *k = &c->commit;
     bool good = true;
+    helios_status status = HELIOS_OK;
+
+    if (!k->tables && !k->own.built && k->record.op_count > 1)
+        status = own_build(&k->own, &k->record, &good);
+    return status == HELIOS_OK && !good ? commit_damaged(c) : status;
+}
+
+helios_status commit_begin(helios_changes *c, const struct wal_record *record)
+{
+    struct change_commit *k = &c->commit;
     helios_status status = HELIOS_OK;
 
     k->record = *record;
@@ -64,10 +87,8 @@ helios_status commit_begin(helios_changes *c, const struct wal_record *record)
     k->reader = reader_make(record->body.data, record->body.size);
     if (record->type == WAL_INGEST)
         status = ingested_open(c->db, record, &k->tables);
-    else if (record->op_count > 1 && changes_look_back(c))
-        status = own_build(&k->own, record, &good);
-    if (status == HELIOS_OK && !good)
-        return commit_damaged(c);
+    else if (c->images)
+        status = know_own(c);
     k->open = status == HELIOS_OK;
     return status;
 }
@@ -165,8 +186,10 @@ static helios_status show(helios_changes *c, const struct op *op, uint32_t index
 static helios_status consider(helios_changes *c, const struct op *op, uint32_t index)
 {
     bool range = op->kind == KIND_RANGE_DELETE;
-    helios_status status = HELIOS_OK;
+    helios_status status = range && c->expand ? know_own(c) : HELIOS_OK;
 
+    if (status != HELIOS_OK)
+        return status;
     if (c->commit.record.first + index >= c->from && wanted(c, op)) {
         if (range && c->expand)
             return expansion_open(c, op, index);

@@ -80,30 +80,71 @@ helios_status image_before(helios_changes *c, const struct op *op, uint32_t inde
 
 /* ---- the keys of a range ---- */
 
+static helios_slice later(helios_slice a, helios_slice b)
+{
+    return slice_compare(a, b) > 0 ? a : b;
+}
+
+static helios_slice earlier(helios_slice a, helios_slice b)
+{
+    return slice_compare(a, b) < 0 ? a : b;
+}
+
+/* The next piece of the range that is wanted; false: there is none. */
+static bool next_piece(helios_changes *c)
+{
+    struct expansion *x = &c->commit.expansion;
+    const struct delta_table *table;
+
+    x->lower = x->range.key;
+    x->upper = x->range.value;
+    if (c->has_prefix)
+        x->lower = later(x->lower, buf_slice(&c->prefix));
+    if (c->has_prefix_end)
+        x->upper = earlier(x->upper, buf_slice(&c->prefix_end));
+    if (!c->tables)
+        return x->table++ == 0;
+    table = delta_tables_meet(c->tables, &x->table, x->range.space, x->lower, x->upper);
+    if (!table)
+        return false;
+    x->lower = later(x->lower, buf_slice(&table->prefix));
+    if (table->has_end)
+        x->upper = earlier(x->upper, buf_slice(&table->end));
+    return true;
+}
+
+static helios_status open_piece(helios_changes *c)
+{
+    struct expansion *x = &c->commit.expansion;
+    const struct state_walk walk = {
+        .branch = x->range.branch,
+        .space = x->range.space,
+        .lower = x->lower,
+        .upper = x->upper,
+        .seq = c->commit.record.first - 1,
+    };
+    helios_iter *tree = NULL;
+    helios_status status = iter_new_state(c->db, &walk, &tree);
+
+    if (status != HELIOS_OK)
+        return status;
+    helios_iter_free(x->tree);
+    x->tree = tree;
+    x->own = own_find(&c->commit.own, x->range.branch, x->range.space, x->lower);
+    helios_iter_first(x->tree);
+    return HELIOS_OK;
+}
+
 helios_status expansion_open(helios_changes *c, const struct op *op, uint32_t index)
 {
     struct expansion *x = &c->commit.expansion;
-    helios_slice prefix = buf_slice(&c->prefix), end = buf_slice(&c->prefix_end);
     helios_status status = check_branch(c, op->branch);
 
     x->range = *op;
     x->index = index;
-    x->lower = c->has_prefix && slice_compare(prefix, op->key) > 0 ? prefix : op->key;
-    x->upper = c->has_prefix_end && slice_compare(end, op->value) < 0 ? end : op->value;
-    x->own = own_find(&c->commit.own, op->branch, op->space, x->lower);
-    if (status == HELIOS_OK) {
-        const struct state_walk walk = {
-            .branch = op->branch,
-            .space = op->space,
-            .lower = x->lower,
-            .upper = x->upper,
-            .seq = c->commit.record.first - 1,
-        };
-
-        status = iter_new_state(c->db, &walk, &x->tree);
-    }
-    if (status == HELIOS_OK)
-        helios_iter_first(x->tree);
+    x->table = 0;
+    if (status == HELIOS_OK && next_piece(c)) /* there is one, or the range is not wanted */
+        status = open_piece(c);
     return status;
 }
 
@@ -176,8 +217,12 @@ helios_status expansion_next(helios_changes *c, struct change_entry *e, bool *th
             status = helios_iter_status(x->tree);
         if (status != HELIOS_OK)
             return status;
-        if (!own && !tree)
-            break;
+        if (!own && !tree) {
+            if (!next_piece(c))
+                break;
+            status = open_piece(c);
+            continue;
+        }
         order = !own ? 1 : !tree ? -1 : slice_compare(own->key, helios_iter_key(x->tree));
         op.key = order <= 0 ? own->key : helios_iter_key(x->tree);
         state = own_look(&c->commit.own, &op, x->index, &value);
