@@ -5,6 +5,7 @@
 #define HELIOS_TESTS_BRANCH_TEST_H
 #include "engine/engine_internal.h"
 #include "tests/branch_model.h"
+#include "tests/feed_replay.h"
 #include "tests/history_model.h"
 
 enum {
@@ -29,6 +30,7 @@ struct option_set {
     uint64_t memtable_bytes, retention;
     uint64_t world; /* steps, after which everything begins anew */
     bool kills;
+    bool consumer; /* the feed is followed under a name, by a cursor that stays open; else one for each look */
 };
 
 struct held_snapshot {
@@ -76,6 +78,7 @@ struct test {
     size_t tag_count, tag_names;
     unsigned char value[VALUE_MAX + 64], other[VALUE_MAX + 64], metadata[70000];
     helios_buf got;
+    struct feed_replay *replay;
     struct {
         uint64_t gone, merges, empty, conflicts, several, orphaned, contained, reverts, diffs, forks, drops,
             lost, ingested, refused;

@@ -388,6 +388,15 @@ static bool open_filter(struct feed_replay *r, helios_db *db, struct filter *f, 
     return false;
 }
 
+/* What comes behind the last entry: until its clock has passed to_time another commit may. */
+static helios_status look_behind(const struct filter *f, helios_changes *c)
+{
+    helios_change change;
+    helios_status status = helios_changes_next(c, f->options.to_time ? 0 : UINT64_MAX, &change);
+
+    return status == HELIOS_TIMEOUT && f->options.to_time ? HELIOS_NOT_FOUND : status;
+}
+
 void judge_filter(struct feed_replay *r, helios_db *db)
 {
     struct filter f = {.options = HELIOS_CHANGES_OPTIONS_INIT};
@@ -411,13 +420,15 @@ void judge_filter(struct feed_replay *r, helios_db *db)
         JUDGE(r, change.commit_end == (next == r->record_count || r->records[next].commit != change.commit),
               "commit %" PRIu64 " ends elsewhere through a filter", change.commit);
     }
+    if (status == HELIOS_OK)
+        status = look_behind(&f, c);
     if (status == HELIOS_HISTORY_GONE)
         JUDGE(r, judge_any_dropped(r, db), "no image, and no branch was dropped");
     else if (status == HELIOS_FEED_TRIMMED)
         JUDGE(r, !r->options.no_trim, "trimmed under a filter");
     else
-        JUDGE(r, status == HELIOS_OK && helios_changes_next(c, UINT64_MAX, &change) == HELIOS_NOT_FOUND,
-              "through a filter: %s, more or less than there is", helios_status_name(status));
+        JUDGE(r, status == HELIOS_NOT_FOUND, "through a filter: %s, more or less than there is",
+              helios_status_name(status));
     helios_changes_free(c);
     r->counts.filters++;
 }

@@ -323,23 +323,33 @@ static void apply(struct feed_replay *r, helios_db *db, const helios_change *cha
 
 /* ---- following ---- */
 
+static void tell_commit(struct feed_replay *r, helios_db *db, helios_seq before)
+{
+    helios_seq now = helios_latest(db);
+
+    if (now > before && r->options.committed)
+        r->options.committed(r->options.committed_arg, now);
+}
+
 static helios_status open_cursor(struct feed_replay *r, helios_db *db, helios_seq to)
 {
     helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_seq latest = helios_latest(db);
     helios_status status;
 
     options.from = r->next;
     options.to = r->options.hold ? 0 : to;
     options.all_spaces = true;
     options.unsynced = r->options.hold || r->options.no_sync || random_below(&r->rng, 2);
-    options.consumer = r->options.consumer;
-    options.before_images = r->images = r->options.consumer || (!r->no_images && random_below(&r->rng, 4));
+    options.consumer = r->no_images ? NULL : r->options.consumer;
+    options.before_images = r->images = options.consumer || (!r->no_images && random_below(&r->rng, 4));
     status = helios_changes_new(db, &options, &r->cursor);
     if (status == HELIOS_HISTORY_GONE && r->images) {
         JUDGE(r, !r->options.consumer && r->next - 1 < helios_horizon(db), "no history where there is");
         options.before_images = r->images = false;
         status = helios_changes_new(db, &options, &r->cursor);
     }
+    tell_commit(r, db, latest);
     return status;
 }
 
@@ -405,18 +415,13 @@ static void follow_to(struct feed_replay *r, helios_db *db, helios_seq to)
 {
     helios_status status;
 
-    r->no_images = false;
     do {
-        if (!r->cursor) {
-            if (!r->no_images)
-                check_consumer(r, db);
-            status = open_cursor(r, db, to);
-            if (status == HELIOS_FEED_TRIMMED) {
-                adopt_all(r, db, to);
-                break;
-            }
-            JUDGE_MUST(r, status);
+        status = r->cursor ? HELIOS_OK : open_cursor(r, db, to);
+        if (status == HELIOS_FEED_TRIMMED) {
+            adopt_all(r, db, to);
+            break;
         }
+        JUDGE_MUST(r, status);
     } while (!read_on(r, db, to));
     if (r->next <= to)
         r->next = to + 1;
@@ -433,12 +438,28 @@ static void open_eyes(struct feed_replay *r, helios_db *db, helios_seq point)
     }
 }
 
-static void acknowledge(struct feed_replay *r, helios_seq to)
+static void acknowledge(struct feed_replay *r, helios_db *db, helios_seq to)
 {
-    if (!r->options.consumer || !r->cursor || r->acked == to)
+    bool anew =
+        r->no_images; /* it was read without the name, with which there were images that cannot be had */
+    helios_seq latest = helios_latest(db);
+
+    if (!r->options.consumer || r->acked == to)
+        return;
+    r->no_images = false;
+    if (anew) {
+        feed_replay_release(r);
+        JUDGE_MUST(r, open_cursor(r, db, to));
+    }
+    if (!r->cursor)
         return;
     JUDGE_MUST(r, helios_changes_ack(r->cursor, to));
     r->acked = to;
+    tell_commit(r, db, latest);
+    if (anew) {
+        feed_replay_release(r);
+        JUDGE_MUST(r, open_cursor(r, db, to));
+    }
 }
 
 void feed_replay_follow(struct feed_replay *r, helios_db *db)
@@ -449,6 +470,11 @@ void feed_replay_follow(struct feed_replay *r, helios_db *db)
 
     if (helios_feed_bounds(db, &oldest, &newest) == HELIOS_UNSUPPORTED)
         return;
+    r->no_images = false;
+    if (!r->cursor)
+        check_consumer(r, db);
+    if (!r->cursor && r->options.hold) /* before the end is looked up: a new name is a commit */
+        JUDGE_MUST(r, open_cursor(r, db, 0));
     JUDGE_MUST(r, helios_snapshot_new(db, 0, &here));
     to = judge_plain(helios_snapshot_seq(here));
     forget_old_records(r);
@@ -463,7 +489,7 @@ void feed_replay_follow(struct feed_replay *r, helios_db *db)
     judge_commits(r, db, commits, to);
     for (unsigned i = 0; i < r->options.filters; i++)
         judge_filter(r, db);
-    acknowledge(r, to);
+    acknowledge(r, db, to);
     helios_snapshot_free(db, here);
     if (!r->options.hold)
         feed_replay_release(r);

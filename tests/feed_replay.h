@@ -21,6 +21,9 @@ struct feed_replay_options {
     const char
         *consumer; /* follows under this name, with images, and acknowledges; NULL: only reads, and nothing is
                              ever written */
+    /* Told of each commit that it makes itself: of the consumer, of its position. */
+    void (*committed)(void *arg, helios_seq);
+    void *committed_arg;
     bool hold; /* the cursor stays open until feed_replay_release(), and with it the images of branches that are
                           dropped. Only where nobody writes while it follows */
     bool others_write; /* threads write meanwhile: lists are not compared */

@@ -15,15 +15,15 @@
 #include <unistd.h>
 
 static const struct option_set sets[] = {
-    {"forever", ON_FAULTY, 150, 60, 60, 64 << 10, HELIOS_FOREVER, 9000, false},
-    {"none", ON_FAULTY, 50, 60, 60, 64 << 10, 0, 12000, false},
-    {"small", ON_FAULTY, 100, 400, 400, 64 << 10, 20000, 12000, false},
-    {"changing", ON_FAULTY, 30, 200, 40000, 64 << 10, CHANGING, 12000, false},
-    {"few_keys", ON_FAULTY, 6, 40, 40, 64 << 10, 0, 12000, false},
-    {"ingest", ON_FAULTY, 120, 3000, 45000, 64 << 10, CHANGING, 5000, false},
-    {"power", ON_FAULTY, 40, 300, 20000, 64 << 10, CHANGING, 9000, true},
-    {"in_memory", IN_MEMORY, 80, 200, 40000, 128 << 10, 0, 9000, false},
-    {"disk", ON_DISK, 60, 1000, 280000, 64 << 10, 20000, 9000, false},
+    {"forever", ON_FAULTY, 150, 60, 60, 64 << 10, HELIOS_FOREVER, 9000, false, false},
+    {"none", ON_FAULTY, 50, 60, 60, 64 << 10, 0, 12000, false, true},
+    {"small", ON_FAULTY, 100, 400, 400, 64 << 10, 20000, 12000, false, false},
+    {"changing", ON_FAULTY, 30, 200, 40000, 64 << 10, CHANGING, 12000, false, true},
+    {"few_keys", ON_FAULTY, 6, 40, 40, 64 << 10, 0, 12000, false, true},
+    {"ingest", ON_FAULTY, 120, 3000, 45000, 64 << 10, CHANGING, 5000, false, false},
+    {"power", ON_FAULTY, 40, 300, 20000, 64 << 10, CHANGING, 9000, true, false},
+    {"in_memory", IN_MEMORY, 80, 200, 40000, 128 << 10, 0, 9000, false, true},
+    {"disk", ON_DISK, 60, 1000, 280000, 64 << 10, 20000, 9000, false, false},
 };
 
 void branch_die(const struct test *t, const char *file, int line, const char *what)
@@ -55,7 +55,9 @@ static void open_database(struct test *t)
     o->block_cache_bytes = chance(t, 2) ? 64 << 10 : 8 << 20;
     o->filter_bits_per_key = chance(t, 4) ? 0 : 14;
     o->history_retention = any_retention(t);
+    o->feed_retention = HELIOS_FOREVER;
     MUST(t, engine_open(t->fs, t->path, o, &t->db));
+    feed_replay_opened(t->replay, t->db);
 }
 
 static void release_handles(struct test *t)
@@ -66,6 +68,7 @@ static void release_handles(struct test *t)
         helios_iter_free(t->iterators[i].handle);
     for (size_t i = 0; i < TXNS_MAX; i++)
         helios_txn_free(t->txns[i].handle);
+    feed_replay_release(t->replay);
     memset(t->snapshots, 0, sizeof(t->snapshots));
     memset(t->iterators, 0, sizeof(t->iterators));
     memset(t->txns, 0, sizeof(t->txns));
@@ -135,6 +138,11 @@ static void compact(struct test *t)
         MUST(t, helios_compact(t->db, (helios_slice){0}, (helios_slice){0}));
 }
 
+static void follow_feed(struct test *t)
+{
+    feed_replay_follow(t->replay, t->db);
+}
+
 static void change_retention(struct test *t)
 {
     MUST(t, helios_set_history_retention(t->db, any_retention(t)));
@@ -176,6 +184,7 @@ static const struct action {
     {"retention", 15, change_retention},
     {"reopen", 10, reopen},
     {"power", 20, lose_power},
+    {"feed", 10, follow_feed},
 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
@@ -227,8 +236,35 @@ static void make_keys(struct test *t)
     t->key_count = kept;
 }
 
+static void tell_where(const void *arg)
+{
+    const struct test *t = arg;
+
+    fprintf(stderr, "  test_branch_model --set %s --seed %" PRIu64 " --steps %" PRIu64 "\n", t->set->name,
+            t->seed + t->worlds, t->world_step);
+}
+
+static void note_feed_commit(void *arg, helios_seq seq)
+{
+    struct test *t = arg;
+
+    model_note_commit(t->model, seq);
+}
+
 static void begin_world(struct test *t)
 {
+    const struct feed_replay_options replay = {.seed = t->seed + t->worlds,
+                                               .where = tell_where,
+                                               .arg = t,
+                                               .consumer = t->set->consumer ? "replay" : NULL,
+                                               .hold = t->set->consumer,
+                                               .committed = note_feed_commit,
+                                               .committed_arg = t,
+                                               .no_sync =
+                                                   t->set->place != ON_DISK, /* their clock stands still */
+                                               .no_trim = true};
+
+    t->replay = feed_replay_new(&replay);
     random_seed(&t->rng, t->seed + t->worlds);
     make_keys(t);
     model_init(t->model, t->key_count);
@@ -245,6 +281,8 @@ static void begin_world(struct test *t)
         io_faulty_set_time(t->fs, t->wall, t->monotonic);
     }
     open_database(t);
+    if (t->set->consumer) /* which holds history from the beginning on */
+        feed_replay_follow(t->replay, t->db);
 }
 
 static void end_world(struct test *t)
@@ -252,8 +290,12 @@ static void end_world(struct test *t)
     check_all(t);
     MUST(t, helios_compact(t->db, (helios_slice){0}, (helios_slice){0}));
     check_all(t);
+    feed_replay_follow(t->replay, t->db);
     MUST(t, helios_verify(t->db, NULL, NULL));
+    if (t->step >= t->steps)
+        feed_replay_report(t->replay);
     release_handles(t);
+    feed_replay_free(t->replay);
     MUST(t, helios_close(t->db));
     if (t->set->place == ON_DISK)
         MUST(t, helios_destroy(t->path));
