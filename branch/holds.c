@@ -172,6 +172,9 @@ void holds_settle(struct branch_holds *holds, helios_seq through)
     struct branch **link = &holds->dropped;
 
     enter(holds);
+    if (through > atomic_load(&holds->through))
+        atomic_store(&holds->through,
+                     through); /* before anything is garbage: who collects it writes this along */
     while (*link) {
         struct branch *branch = *link;
 

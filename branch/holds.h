@@ -17,6 +17,7 @@ struct branch_holds {
     struct replaced *replaced; /* entries of merges that later ones have raised */
     size_t replaced_count, replaced_capacity;
     _Atomic uint64_t drops, settled; /* branches dropped so far; those of them that are garbage */
+    _Atomic helios_seq through;      /* drops above are not settled */
 };
 void holds_init(struct branch_holds *, const struct registry *);
 void holds_release(struct branch_holds *);

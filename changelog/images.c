@@ -35,8 +35,7 @@ static helios_status check_branch(const helios_changes *c, helios_branch_id bran
     if (branch == 0 || (branch_at(c->db, branch) && !branch_is_garbage(c->db, branch)))
         return HELIOS_OK;
     return fail(HELIOS_HISTORY_GONE,
-                "commit %" PRIu64
-                " wrote on branch %u, which was dropped before this cursor was made, or this open: what"
+                "commit %" PRIu64 " wrote on branch %u, which was dropped before this cursor was made: what"
                 " was there before is not kept",
                 c->commit.last, branch);
 }

@@ -179,15 +179,30 @@ static helios_status find_written(struct helios_db *db, helios_branch_id count, 
     return status;
 }
 
+/* What an open has found is durable, and nobody reads yet but consumers that look back: what was still whole stays for
+ * them. */
+static void settle_found(struct helios_db *db)
+{
+    helios_seq through = atomic_load(&db->holds.through), found = atomic_load(&db->visible);
+    helios_seq floor = pins_oldest(db->floors), open = found < floor ? found : floor;
+
+    if (through > found)
+        through = found; /* by an open without a feed: all that it found */
+    atomic_store(&db->holds.through, through);
+    holds_settle(&db->holds, through > open ? through : open);
+}
+
 helios_status branches_load(struct helios_db *db)
 {
     helios_status status = branch_entries_walk(db, atomic_load(&db->visible), load_one, db);
     helios_branch_id count = registry_next_id(db->registry);
     bool *written;
 
-    if (status != HELIOS_OK || count == 1)
+    if (status != HELIOS_OK)
         return status;
-    holds_settle(&db->holds, SEQ_MAX); /* what an open has found is durable, and nobody reads yet */
+    settle_found(db);
+    if (count == 1)
+        return HELIOS_OK;
     written = mem_zalloc(count);
     if (!written)
         return fail_no_memory(count);

@@ -101,6 +101,7 @@ static void next_state(struct helios_db *db, const struct mem_slot *flushed, str
     state->clean_end = 0;
     state->feed_first = db->feed.mark;
     state->feed_segment = db->feed.segment;
+    state->drops_settled = atomic_load(&db->holds.through);
     state->user_bytes = atomic_load_explicit(&db->user_bytes, memory_order_relaxed);
 }
 

@@ -326,6 +326,7 @@ static helios_status load_field(struct loading *l, const struct manifest_field *
         state->feed_first = field->numbers[0];
         state->feed_segment = field->numbers[1];
         return HELIOS_OK;
+    case FIELD_DROPS: state->drops_settled = field->numbers[0]; return HELIOS_OK;
     default:
         if (state->lost_count == LOST_RANGES_MAX)
             return fail_corrupt("%s: edit at %" PRIu64 ": too many lost ranges", l->name, l->at);

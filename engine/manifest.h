@@ -36,6 +36,7 @@ struct manifest_state {
     uint64_t clock;              /* no later commit has an earlier time */
     helios_seq feed_first;       /* the feed has every entry from here on; 0: none is kept */
     uint64_t feed_segment;       /* and segments from here on stay for it */
+    helios_seq drops_settled;    /* branches dropped by later commits are whole; SEQ_MAX: it is not known */
     uint32_t lost_count;
     struct lost_range lost[LOST_RANGES_MAX]; /* oldest first */
 };

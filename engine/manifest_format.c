@@ -51,6 +51,7 @@ void manifest_state_of(const uint64_t n[STATE_FIELDS], struct manifest_state *s)
     s->timeline_flushed = s->flushed; /* unless the edit says more: there was no timeline once */
     s->clock = 0;
     s->feed_first = s->feed_segment = 0; /* likewise */
+    s->drops_settled = SEQ_MAX;
 }
 
 static void properties_to_numbers(const struct table_properties *p, uint64_t n[PROPERTY_FIELDS])
@@ -109,6 +110,8 @@ helios_status manifest_put_state(helios_buf *body, const struct manifest_state *
         status = put_numbers(body, FIELD_TIMELINE, timeline, 2);
     if (status == HELIOS_OK && state->feed_first)
         status = put_numbers(body, FIELD_FEED, feed, 2);
+    if (status == HELIOS_OK && state->feed_first && state->drops_settled != SEQ_MAX)
+        status = put_numbers(body, FIELD_DROPS, &state->drops_settled, 1);
     for (uint32_t i = 0; i < state->lost_count && status == HELIOS_OK; i++) {
         const uint64_t range[2] = {state->lost[i].first, state->lost[i].last};
 
@@ -204,6 +207,7 @@ static size_t field_numbers(unsigned char tag)
     case FIELD_LOST:
     case FIELD_TIMELINE:
     case FIELD_FEED: return 2;
+    case FIELD_DROPS: return 1;
     default: return 0;
     }
 }
@@ -224,7 +228,7 @@ bool manifest_read_field(struct reader *r, struct manifest_field *field)
 
     memset(field, 0, sizeof(*field));
     field->tag = read_u8(r);
-    if (r->bad || field->tag < FIELD_SNAPSHOT || field->tag > FIELD_FEED)
+    if (r->bad || field->tag < FIELD_SNAPSHOT || field->tag > FIELD_DROPS)
         return false;
     if (field->tag == FIELD_SNAPSHOT)
         return true;
@@ -329,6 +333,7 @@ void manifest_field_text(const struct manifest_field *f, char *text, size_t size
     case FIELD_FEED:
         snprintf(text, size, "  feed first=%" PRIu64 " segment=%" PRIu64, f->numbers[0], f->numbers[1]);
         break;
+    case FIELD_DROPS: snprintf(text, size, "  drops settled=%" PRIu64, f->numbers[0]); break;
     default: snprintf(text, size, "  lost numbers %" PRIu64 "..%" PRIu64, f->numbers[0], f->numbers[1]);
     }
 }

@@ -14,7 +14,8 @@ enum {
     FIELD_REMOVE = 4,
     FIELD_LOST = 5,
     FIELD_TIMELINE = 6,
-    FIELD_FEED = 7
+    FIELD_FEED = 7,
+    FIELD_DROPS = 8
 };
 
 enum { STATE_FIELDS = 13, PROPERTY_FIELDS = 17, ADD_FIELDS = 6 };

@@ -637,6 +637,7 @@ static helios_status bring_back(struct helios_db *db)
     restore_clock(db);
     atomic_store(&db->user_bytes, db->manifest_state.user_bytes);
     atomic_store(&db->horizon, db->manifest_state.horizon); /* what edits repeat until the replay is over */
+    atomic_store(&db->holds.through, db->manifest_state.drops_settled); /* likewise */
     status = feed_found(db, db->manifest_state.feed_first, db->manifest_state.feed_segment);
     if (status == HELIOS_OK)
         status = skip_used_numbers(db);
@@ -683,6 +684,8 @@ static helios_status open_found(struct helios_db *db)
     if (status == HELIOS_OK)
         tell_clock(db);
     if (status == HELIOS_OK)
+        status = feed_begin(db); /* before branches: consumers hold what was dropped */
+    if (status == HELIOS_OK)
         status = branches_load(db);
     if (status == HELIOS_OK)
         status = merges_load(db);
@@ -693,8 +696,7 @@ static helios_status open_found(struct helios_db *db)
     if (status != HELIOS_OK)
         return status;
     fate_begin(db);
-    status = feed_begin(db);
-    return status == HELIOS_OK ? start(db) : status;
+    return start(db);
 }
 
 helios_status engine_open(struct io_fs *fs, const char *path, const helios_options *given, helios_db **out)

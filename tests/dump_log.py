@@ -94,7 +94,7 @@ class Manifest:
                 told.append("snapshot")
             elif tag == 2:
                 self.state, self.lost = dict(zip(STATE_NAMES, numbers(reader, 13))), []
-                self.state.update(timeline_flushed=self.state["flushed"], clock=0, feed_first=0, feed_segment=0)
+                self.state.update(timeline_flushed=self.state["flushed"], clock=0, feed_first=0, feed_segment=0, drops_settled=None)
                 told.append(f"state {self.state}")
             elif tag == 3:
                 file = File()
@@ -119,6 +119,9 @@ class Manifest:
                 self.state["feed_first"], self.state["feed_segment"] = numbers(reader, 2)
                 check(self.state["feed_first"] > 0, "a feed that begins nowhere")
                 told.append(f"feed from {self.state['feed_first']}, segment {self.state['feed_segment']}")
+            elif tag == 8:
+                self.state["drops_settled"], = numbers(reader, 1)
+                told.append(f"drops settled up to {self.state['drops_settled']}")
             else:
                 raise Damaged(f"field {tag}")
         return told

@@ -899,6 +899,143 @@ static void test_expiry_images(void)
     end();
 }
 
+/* ---- branches that were dropped before a consumer has passed them ---- */
+
+static void put_on(helios_branch_id branch, const char *key, const char *value)
+{
+    helios_write_options o = HELIOS_WRITE_OPTIONS_INIT;
+
+    o.branch = branch;
+    MUST(helios_put(db, &o, text(key), text(value)));
+}
+
+/* Two branches with two changes of an inherited key each, and the drops. */
+static void change_and_drop(helios_branch_id branches[2])
+{
+    static const char *const names[] = {"one", "two"};
+
+    put_on(0, "shared", "main");
+    for (int i = 0; i < 2; i++) {
+        MUST(helios_branch_create(db, names[i], 0, 0, &branches[i]));
+        put_on(branches[i], "shared", "first");
+        put_on(branches[i], "shared", "second");
+    }
+    put_on(0, "shared", "later");
+    MUST(helios_flush(db));
+    for (int i = 0; i < 2; i++)
+        MUST(helios_branch_drop(db, branches[i]));
+    put_on(0, "shared", "last");
+}
+
+/* What the consumer reads of a branch, as "before>value" in a row; or how it ends. */
+static helios_status images_of(const char *consumer, helios_branch_id branch, char *out, size_t size)
+{
+    helios_changes_options o = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_changes *c;
+    helios_change e;
+    helios_status status;
+    size_t used = 0;
+
+    o.before_images = true;
+    o.unsynced = true;
+    o.consumer = consumer;
+    o.branch = &branch;
+    MUST(helios_changes_new(db, &o, &c));
+    out[0] = 0;
+    while ((status = helios_changes_next(c, 0, &e)) == HELIOS_OK)
+        used += (size_t)snprintf(out + used, size - used, "%.*s>%.*s ", e.has_before ? (int)e.before.size : 0,
+                                 (const char *)e.before.data, (int)e.value.size, (const char *)e.value.data);
+    helios_changes_free(c);
+    return status;
+}
+
+static void expect_images(helios_branch_id branch, const char *wanted)
+{
+    char got[200];
+    helios_status status = images_of("images", branch, got, sizeof(got));
+
+    if (status != HELIOS_TIMEOUT || strcmp(got, wanted) != 0)
+        fprintf(stderr, "branch %u: %s, not %s: %s\n", branch, got, wanted,
+                status == HELIOS_TIMEOUT ? "" : helios_last_error());
+    assert(status == HELIOS_TIMEOUT && strcmp(got, wanted) == 0);
+}
+
+static void compact_all(void)
+{
+    put_on(0, "filler", "x");
+    MUST(helios_compact(db, text(""), (helios_slice){0}));
+    feed_look(db);
+}
+
+/* They stay whole for it, through any number of opens, and go once it has passed the drop. */
+static void test_drops(void)
+{
+    struct feed_consumer *c;
+    helios_branch_id b[2];
+    helios_seq acked;
+
+    begin();
+    options.history_retention = 0;
+    open_db();
+    put_on(0, "zero", "0");
+    MUST(feed_consumer_open(db, "images", 0, true, &c, &acked));
+    feed_consumer_close(db, c);
+    change_and_drop(b);
+    MUST(helios_sync(db));
+    for (int i = 0; i < 4; i++) {
+        if (i % 2)
+            reopen();
+        else
+            crash(IO_DAMAGE_DROP_ALL);
+        compact_all();
+        assert(stat_of("branches.dropped") == 2);
+        expect_images(b[0], "main>first first>second ");
+        expect_images(b[1], "main>first first>second ");
+    }
+    MUST(write_with_ack("images", helios_latest(db), 0));
+    reopen();
+    compact_all();
+    assert(stat_of("branches.dropped") == 0 && stat_of("branches.dropped.bytes") == 0);
+    end();
+}
+
+/* What was let go of is not taken for whole by a later open. */
+static void test_drops_settled(void)
+{
+    struct feed_consumer *c;
+    helios_branch_id b[2];
+    helios_seq acked, start;
+    char got[200];
+
+    begin();
+    options.history_retention = HELIOS_FOREVER;
+    options.consumer_expiry = 100 * SECOND;
+    open_db();
+    put_on(0, "zero", "0");
+    start = helios_latest(db);
+    MUST(feed_consumer_open(db, "images", 0, true, &c, &acked));
+    feed_consumer_close(db, c);
+    change_and_drop(b);
+    MUST(helios_sync(db));
+    pass(101); /* it holds nothing any more, history stays all the same */
+    assert(info_of("images").expired);
+    compact_all();
+    for (int i = 0; i < 3; i++) {
+        assert(images_of("images", b[0], got, sizeof(got)) == HELIOS_HISTORY_GONE);
+        if (i % 2)
+            reopen();
+        else
+            crash(IO_DAMAGE_DROP_ALL);
+        compact_all();
+    }
+    /* Nor for a consumer that begins before the drops, but was made behind them. */
+    MUST(feed_consumer_open(db, "new", start, true, &c, &acked));
+    feed_consumer_close(db, c);
+    reopen();
+    assert(images_of("new", b[1], got, sizeof(got)) == HELIOS_HISTORY_GONE);
+    end();
+}
+
 static void test_tables(void)
 {
     helios_seq a, b, last;
@@ -1122,6 +1259,8 @@ int main(int count, char **arguments)
         {"expiry", test_expiry},
         {"expiry across opens", test_expiry_reopen},
         {"expiry and images", test_expiry_images},
+        {"drops", test_drops},
+        {"drops settled", test_drops_settled},
         {"tables", test_tables},
         {"table cuts", test_table_cuts},
         {"in memory", test_in_memory},
