@@ -5,7 +5,7 @@
  * transactions, merges, commits through tables, flushes, compactions, reopening, power cuts and windows that are never
  * acknowledged, with budgets from one byte on. Whatever happens, what the view shows is the tables as they were at the
  * consumer's position; each window is the difference between its two points.
- * Usage: test_deltas [--seed S] [--steps N] */
+ * Usage: test_deltas [--seed S] [--steps N] [--threads BATCHES: beside writers, instead] */
 #undef NDEBUG
 #include "base/buf.h"
 #include "base/mem.h"
@@ -1110,18 +1110,133 @@ static void run_random(uint64_t steps)
     end_db();
 }
 
+/* ---- beside writers ---- */
+
+enum { WRITERS = 2 };
+static _Atomic int writing;
+static uint64_t batches;
+
+static void *write_rows(void *arg)
+{
+    struct random mine;
+    char key[64];
+
+    random_seed(&mine, seed + *(int *)arg);
+    for (uint64_t i = 0; i < batches; i++) {
+        helios_batch *batch = helios_batch_new();
+        uint64_t value = random_next(&mine);
+
+        for (int n = 0; n < 3; n++) {
+            helios_slice row =
+                key_in((unsigned)random_below(&mine, TABLES), (unsigned)random_below(&mine, ROWS), key);
+
+            if (random_below(&mine, 3))
+                helios_batch_put(batch, row, slice_make(&value, sizeof(value)));
+            else
+                helios_batch_delete(batch, row);
+        }
+        MUST(helios_write(db, NULL, batch, NULL));
+        helios_batch_free(batch);
+    }
+    atomic_fetch_sub(&writing, 1);
+    return NULL;
+}
+
+/* A copy in memory, 0: absent. */
+static uint64_t copy[TABLES][ROWS];
+
+static uint64_t number(helios_slice value)
+{
+    uint64_t n = 0;
+
+    if (value.data)
+        memcpy(&n, value.data, sizeof(n));
+    return n;
+}
+
+static unsigned row_in(unsigned table, helios_slice key)
+{
+    size_t at = tables[table].prefix.size;
+    char digits[8] = {0};
+
+    memcpy(digits, (const char *)key.data + at, key.size - at);
+    return (unsigned)strtoul(digits, NULL, 10);
+}
+
+static void follow(helios_deltas *d)
+{
+    helios_delta_window w;
+    helios_delta delta;
+    helios_status status = HELIOS_OK;
+
+    while (status != HELIOS_TIMEOUT || atomic_load(&writing)) {
+        status = helios_deltas_window(d, 20000, &w);
+        if (status == HELIOS_TIMEOUT)
+            continue;
+        MUST(status);
+        CHECK(!w.refresh);
+        while (next(d, &delta)) {
+            uint64_t *was = &copy[delta.table][row_in((unsigned)delta.table, delta.key)];
+
+            CHECK(number(delta.before) == *was && number(delta.after) != *was);
+            *was = number(delta.after);
+        }
+        acknowledge_in_batch("follower", w.upto);
+    }
+}
+
+static void run_threads(uint64_t each)
+{
+    pthread_t writers[WRITERS];
+    int numbers[WRITERS];
+    helios_deltas *d;
+
+    batches = each;
+    begin_db();
+    d = deltas_of("follower", 0);
+    atomic_store(&writing, WRITERS);
+    for (int i = 0; i < WRITERS; i++) {
+        numbers[i] = i;
+        MUST(thread_start(&writers[i], "writer", write_rows, &numbers[i]));
+    }
+    follow(d);
+    for (int i = 0; i < WRITERS; i++)
+        thread_join(writers[i]);
+    helios_deltas_free(d);
+    for (unsigned table = 0; table < TABLES; table++) {
+        helios_iter *it = rows_of(table, 0);
+
+        for (; helios_iter_valid(it); helios_iter_next(it)) {
+            uint64_t *was = &copy[table][row_in(table, helios_iter_key(it))];
+
+            CHECK(*was == number(helios_iter_value(it)));
+            *was = 0;
+        }
+        helios_iter_free(it);
+        for (unsigned row = 0; row < ROWS; row++)
+            CHECK(copy[table][row] == 0);
+    }
+    end_db();
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t steps = 1500;
+    uint64_t steps = 1500, threads = 0;
 
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--seed") == 0)
             seed = strtoull(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--steps") == 0)
             steps = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--threads") == 0)
+            threads = strtoull(argv[i + 1], NULL, 10);
     }
     printf("seed %" PRIu64 "\n", seed);
     random_seed(&rng, seed);
+    if (threads) {
+        run_threads(threads);
+        return 0;
+    }
     run_cases();
     run_random(steps);
     return 0;
