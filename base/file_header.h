@@ -26,6 +26,7 @@ enum {
 #define MAGIC_MANIFEST "HELIOSMF"
 #define MAGIC_LOG      "HELIOSWL"
 #define MAGIC_INDEX    "HELIOSIX"
+#define MAGIC_ARCHIVE  "HELIOSAR"
 #define MAGIC_TABLE    "HELIOSST"
 
 struct file_header {

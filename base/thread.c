@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +96,12 @@ helios_status thread_start(pthread_t *thread, const char *name, void *(*run)(voi
     snprintf(shown, sizeof(shown), "%s", name);
     pthread_setname_np(*thread, shown);
     return HELIOS_OK;
+}
+
+void thread_yield_to_others(void)
+{
+    if (setpriority(PRIO_PROCESS, thread_id(), 10) != 0) /* on Linux, of a thread */
+        return;
 }
 
 void thread_join(pthread_t thread)

@@ -44,6 +44,9 @@ static inline void condition_broadcast(struct condition *c)
 helios_status thread_start(pthread_t *, const char *name, void *(*run)(void *), void *arg) CHECKED;
 void thread_join(pthread_t);
 
+/* From now on the calling thread runs when others leave it the processor; best effort. */
+void thread_yield_to_others(void);
+
 void thread_sleep(uint64_t time); /* us */
 
 /* The system's number of the calling thread, as debuggers show it; asked once a thread. */

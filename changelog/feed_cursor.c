@@ -60,12 +60,15 @@ static helios_status begin_as_consumer(helios_changes *c, const char *name)
 
 static helios_status open_log(helios_changes *c)
 {
+    const struct wal_filter filter = {SPACE_USER, buf_slice(&c->prefix)};
+    bool filtered = c->has_prefix && !c->all_spaces;
     helios_status status = feed_check(c->db, c->from);
 
     c->next = c->from;
     if (status == HELIOS_OK)
         status = floor_follow(c, true);
-    return status == HELIOS_OK ? wal_cursor_new(c->db->wal, c->from, &c->log) : status;
+    return status == HELIOS_OK ? wal_cursor_new(c->db->wal, c->from, filtered ? &filter : NULL, &c->log)
+                               : status;
 }
 
 static helios_status begin(helios_changes *c, const helios_changes_options *options)

@@ -26,7 +26,8 @@ static helios_status take_segment(void *arg, uint64_t number, const char *path, 
     const struct copying *c = arg;
     char to[PATH_BYTES_MAX];
 
-    snprintf(to, sizeof(to), "%s/wal/%08" PRIu64 ".wal", c->path, number);
+    (void)number;
+    snprintf(to, sizeof(to), "%s/wal%s", c->path, strrchr(path, '/')); /* a segment, or its archive */
     return sealed ? io_link(c->db->fs, path, to) : wal_segment_copy(c->db->fs, path, to, end, c->last);
 }
 

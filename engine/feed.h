@@ -101,6 +101,9 @@ helios_status feed_tables_link(struct helios_db *, const char *path, helios_seq 
 /* <commit>-<number>.sst? */
 bool feed_table_name(const char *name, helios_seq *commit, uint64_t *number);
 
+/* ---- archives of the log: feed_terms.c ---- */
+void feed_terms(const struct wal_record *, struct wal_terms *);
+
 /* ---- open and upkeep ---- */
 void feed_init(struct helios_db *); /* nothing is kept yet */
 /* What the manifest says (mark 0: no feed was kept), and with it what this open wants; before anything runs. */

@@ -216,7 +216,8 @@ static helios_status remove_numbered(void *arg, const char *name)
 
     snprintf(aside, sizeof(aside), "%s.tmp", r->ending);
     if (!numbered_name(name, r->ending, &number) && !numbered_name(name, aside, &number) &&
-        !numbered_name(name, ".idx", &number) && !feed_table_name(name, &commit, &number))
+        !numbered_name(name, ".idx", &number) && !numbered_name(name, ".arc", &number) &&
+        !numbered_name(name, ".arc.tmp", &number) && !feed_table_name(name, &commit, &number))
         return HELIOS_OK;
     snprintf(path, sizeof(path), "%s/%s", r->path, name);
     keep_first(r, io_remove(r->fs, path));

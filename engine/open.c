@@ -554,6 +554,13 @@ static void move_log_segments(struct helios_db *db)
                                                          : wal_segment_moved(db->wal, db->active->log_segment);
 }
 
+static void say_of_log(void *arg, const char *sentence)
+{
+    const struct helios_db *db = arg;
+
+    event_log_say(db->events, "%s", sentence);
+}
+
 static helios_status replay_and_start_log(struct helios_db *db)
 {
     const struct manifest_state found = db->manifest_state;
@@ -566,6 +573,10 @@ static helios_status replay_and_start_log(struct helios_db *db)
         .recycle_max = RECYCLE_MAX,
         /* Also if no feed is wanted any more: nothing goes before the manifest says so. */
         .keep = found.feed_first ? found.feed_segment : WAL_KEEP_NONE,
+        .archive = true,
+        .terms = feed_terms,
+        .say = say_of_log,
+        .say_arg = db,
     };
     struct wal_recovery recovery = {
         .floor = found.log_floor,

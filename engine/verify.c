@@ -50,6 +50,8 @@ static helios_status verify_segment(void *arg, uint64_t number, const char *path
         status = wal_reader_next(reader, &record);
     if (status == HELIOS_NOT_FOUND)
         status = HELIOS_OK;
+    if (status == HELIOS_OK)
+        status = wal_reader_check(reader);
     wal_reader_close(reader);
     if (status == HELIOS_OK)
         tell(v, end);

@@ -116,7 +116,7 @@ static void check_log(struct check *c)
     uint32_t next = 0;
     helios_status status;
 
-    if (!check_judge(c, wal_cursor_new(w->db->wal, first, &cursor), "feed"))
+    if (!check_judge(c, wal_cursor_new(w->db->wal, first, NULL, &cursor), "feed"))
         return;
     while ((status = wal_cursor_next(cursor, wal_durable(w->db->wal), &record)) == HELIOS_OK) {
         helios_seq seq = record.first + record.op_count - 1;

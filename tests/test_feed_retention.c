@@ -127,7 +127,7 @@ static helios_status count_name(void *arg, const char *name)
     struct names *names = arg;
     uint64_t commit, number;
 
-    names->segments += strstr(name, ".wal") != NULL && strstr(name, ".tmp") == NULL;
+    names->segments += (strstr(name, ".wal") || strstr(name, ".arc")) && !strstr(name, ".tmp");
     names->tables += feed_table_name(name, &commit, &number);
     return HELIOS_OK;
 }
@@ -702,7 +702,7 @@ static helios_status read_tables(helios_seq commit, size_t *entries)
     uint64_t count;
 
     *entries = 0;
-    MUST(wal_cursor_new(db->wal, commit, &cursor));
+    MUST(wal_cursor_new(db->wal, commit, NULL, &cursor));
     do {
         MUST(wal_cursor_next(cursor, wal_published(db->wal), &record));
     } while (record.first + record.op_count - 1 < commit);
@@ -1118,7 +1118,7 @@ static void cut_tables_at(uint64_t n, enum io_damage damage, bool *reached)
         struct wal_record record = {0};
         size_t entries;
 
-        MUST(wal_cursor_new(db->wal, first, &cursor));
+        MUST(wal_cursor_new(db->wal, first, NULL, &cursor));
         MUST(wal_cursor_next(cursor, wal_durable(db->wal), &record));
         wal_cursor_free(cursor);
         first = record.first + record.op_count;

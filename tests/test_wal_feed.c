@@ -263,7 +263,7 @@ static void skip_voids(const struct world *w, size_t *index)
 static struct wal_cursor *must_begin(struct world *w, helios_seq from)
 {
     struct wal_cursor *cursor;
-    helios_status status = wal_cursor_new(w->wal, from, &cursor);
+    helios_status status = wal_cursor_new(w->wal, from, NULL, &cursor);
 
     if (status != HELIOS_OK)
         printf("from %" PRIu64 ": %s\n", from, helios_last_error());
@@ -528,7 +528,7 @@ static void kept_and_let_go(bool mapped)
     close_log(w);
     must_open(w);
     check_walk(w, 1500, SIZE_MAX);
-    assert(wal_cursor_new(w->wal, 1, &w->walkers[0].cursor) == HELIOS_FEED_TRIMMED);
+    assert(wal_cursor_new(w->wal, 1, NULL, &w->walkers[0].cursor) == HELIOS_FEED_TRIMMED);
     /* The feed is given up: nothing of it is left at the next open. */
     close_log(w);
     w->options.keep = WAL_KEEP_NONE;
@@ -578,7 +578,7 @@ static void trimmed_under_the_cursor(bool mapped)
         assert(status == HELIOS_FEED_TRIMMED && i < 600);
         assert(wal_cursor_next(cursor, wal_published(w->wal), &record) == HELIOS_FEED_TRIMMED);
         wal_cursor_free(cursor);
-        assert(wal_cursor_new(w->wal, i + 1, &cursor) == HELIOS_FEED_TRIMMED);
+        assert(wal_cursor_new(w->wal, i + 1, NULL, &cursor) == HELIOS_FEED_TRIMMED);
         world_end(w);
     }
 }
@@ -810,7 +810,7 @@ static void failures(bool mapped)
         wal_index_remove(&w->options, wal_segment_of(w->wal, 1000));
         mem_fail_thread_only(true);
         mem_fail_at(n, false);
-        status = wal_cursor_new(w->wal, 1000, &cursor);
+        status = wal_cursor_new(w->wal, 1000, NULL, &cursor);
         if (status == HELIOS_OK)
             status = wal_cursor_next(cursor, wal_published(w->wal), &record);
         mem_fail_at(0, false);
@@ -921,7 +921,7 @@ static void *crowd_read(void *arg)
     while (next <= ALL && !(id > 1 && atomic_load(&crowd.done))) {
         wal_pos upto = id % 2 ? wal_published(crowd.wal) : wal_durable(crowd.wal);
         struct wal_record record;
-        helios_status status = cursor ? HELIOS_OK : wal_cursor_new(crowd.wal, next, &cursor);
+        helios_status status = cursor ? HELIOS_OK : wal_cursor_new(crowd.wal, next, NULL, &cursor);
 
         if (status == HELIOS_OK)
             status = wal_cursor_next(cursor, upto, &record);

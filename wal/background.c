@@ -1,4 +1,4 @@
-/* background.c - the two threads of an open log. The keeper owns the files: it prepares the next segment one
+/* background.c - two threads of an open log. The keeper owns the files: it prepares the next segment one
  * ahead, seals and unmaps those that are durable, recycles or removes those that were released. The syncer
  * bounds how long a commit stays unsynced. They are two, so that writing zeros never delays a sync. */
 #include "wal/wal_internal.h"
@@ -166,7 +166,7 @@ static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_
 
 /* A directory's sync, unlike that of a file which is then thrown away, could only be tried again on the same
  * directory: its failure is final. */
-static helios_status directory_sync(struct wal *wal)
+helios_status wal_directory_sync(struct wal *wal)
 {
     helios_status status = io_sync_directory(wal->options.fs, wal->options.directory);
 
@@ -217,7 +217,7 @@ static void prepare_once(struct wal *wal, uint64_t want)
     helios_status status = segment_prepare(wal, want, &segment);
 
     if (status == HELIOS_OK)
-        status = directory_sync(wal);
+        status = wal_directory_sync(wal);
     if (status == HELIOS_OK)
         index_prepare(wal, segment);
     if (status != HELIOS_OK) {
@@ -383,6 +383,40 @@ static void forget(struct wal *wal, uint64_t number, uint64_t bytes, bool indexe
     atomic_fetch_sub_explicit(&wal->bytes, bytes, memory_order_relaxed);
 }
 
+/* An archive takes its segment's place in the list before the segment's file goes: the archiver sees to that. */
+static void forget_kept(struct wal *wal, const struct wal_kept *kept)
+{
+    char path[WAL_PATH_MAX];
+
+    if (!kept->archived) {
+        forget(wal, kept->number, kept->bytes, true);
+        return;
+    }
+    wal_archive_path(wal->options.directory, kept->number, false, path, sizeof(path));
+    if (io_remove(wal->options.fs, path) == HELIOS_OK)
+        atomic_fetch_sub_explicit(&wal->bytes, kept->bytes, memory_order_relaxed);
+}
+
+static bool has_kept(struct wal *wal)
+{
+    bool has;
+
+    mutex_lock(&wal->mu);
+    has = wal->kept_count > 0;
+    mutex_unlock(&wal->mu);
+    return has;
+}
+
+/* Without its thread nothing is archived, until it can be had. */
+static void keeper_archive(struct wal *wal)
+{
+    if (!wal->options.archive || !has_kept(wal))
+        return;
+    if (!wal->archiver_runs)
+        wal->archiver_runs = thread_start(&wal->archiver, "helios-archive", wal_archiver_run, wal) == HELIOS_OK;
+    wal_archiver_wake(wal);
+}
+
 static void keeper_release(struct wal *wal)
 {
     struct wal_segment *segment;
@@ -399,7 +433,7 @@ static void keeper_release(struct wal *wal)
     }
     while ((count = wal_kept_drop(wal, dropped, 64)) > 0) {
         for (size_t i = 0; i < count; i++)
-            forget(wal, dropped[i].number, dropped[i].bytes, true);
+            forget_kept(wal, &dropped[i]);
     }
 }
 
@@ -415,6 +449,7 @@ static void *keeper_run(void *arg)
             keeper_prepare(wal);
             wal_keeper_seal(wal);
             keeper_release(wal);
+            keeper_archive(wal);
         }
         if (!stopping(wal))
             futex_wait(&wal->keeper_word, word, UINT64_MAX);
@@ -499,6 +534,10 @@ void wal_background_stop(struct wal *wal)
     atomic_store_explicit(&wal->stop, true, memory_order_release);
     word_wake(&wal->keeper_word);
     word_wake(&wal->syncer_word);
+    wal_archiver_wake(wal);
     thread_join(wal->keeper);
     thread_join(wal->syncer);
+    wal_archiver_wake(wal); /* the keeper may have started it at last */
+    if (wal->archiver_runs)
+        thread_join(wal->archiver);
 }

@@ -11,11 +11,14 @@
 
 /* ---- names ---- */
 
-/* <number>.wal, <number>.wal.tmp or <number>.idx, eight digits or more. */
+/* A number of eight digits or more and one of our endings. */
 static bool name_parse(const char *text, struct wal_name *name)
 {
-    static const char *const endings[] = {
-        [WAL_NAME_SEGMENT] = ".wal", [WAL_NAME_TEMPORARY] = ".wal.tmp", [WAL_NAME_INDEX] = ".idx"};
+    static const char *const endings[WAL_NAME_COUNT] = {[WAL_NAME_SEGMENT] = ".wal",
+                                                        [WAL_NAME_TEMPORARY] = ".wal.tmp",
+                                                        [WAL_NAME_INDEX] = ".idx",
+                                                        [WAL_NAME_ARCHIVE] = ".arc",
+                                                        [WAL_NAME_ARCHIVE_TEMPORARY] = ".arc.tmp"};
     size_t digits = strspn(text, "0123456789"), kind = 0;
     uint64_t number = 0;
 
@@ -23,11 +26,11 @@ static bool name_parse(const char *text, struct wal_name *name)
         return false;
     for (size_t i = 0; i < digits; i++)
         number = number * 10 + (uint64_t)(text[i] - '0');
-    while (kind < 3 && strcmp(text + digits, endings[kind]) != 0)
+    while (kind < WAL_NAME_COUNT && strcmp(text + digits, endings[kind]) != 0)
         kind++;
     name->number = number;
     name->kind = (enum wal_name_kind)kind;
-    return number <= WAL_NUMBER_MAX && kind < 3;
+    return number <= WAL_NUMBER_MAX && kind < WAL_NAME_COUNT;
 }
 
 static helios_status name_add(void *arg, const char *text)
@@ -217,6 +220,60 @@ out:
     return status;
 }
 
+static bool has_name(const struct wal_chain *chain, uint64_t number, enum wal_name_kind kind)
+{
+    size_t low = 0, high = chain->name_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (chain->names[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < chain->name_count && chain->names[low].number == number; low++)
+        if (chain->names[low].kind == kind)
+            return true;
+    return false;
+}
+
+static helios_status archive_load(const struct wal_options *options, uint64_t number, struct wal_link *link)
+{
+    char path[WAL_PATH_MAX];
+    struct wal_reader *reader;
+    struct io_stat stat;
+    helios_status status;
+
+    wal_archive_path(options->directory, number, false, path, sizeof(path));
+    status = wal_reader_open(options->fs, path, &reader);
+    if (status != HELIOS_OK)
+        return status;
+    link->info = *wal_reader_info(reader);
+    wal_reader_close(reader);
+    if (link->info.header.number != number)
+        return fail_corrupt("%s: header at 0: this is segment %" PRIu64, path, link->info.header.number);
+    status = io_stat(options->fs, path, &stat);
+    link->file_bytes = stat.size;
+    return status;
+}
+
+/* Where both are, a crash came before the segment went; its archive is whole, or something has happened to it since. */
+static helios_status kept_load(const struct wal_options *options, const struct wal_chain *chain,
+                               uint64_t number, struct wal_link *link)
+{
+    helios_status status;
+
+    link->archived = has_name(chain, number, WAL_NAME_ARCHIVE);
+    if (!link->archived)
+        return link_load(options, number, link);
+    status = archive_load(options, number, link);
+    if (status != HELIOS_CORRUPT || !has_name(chain, number, WAL_NAME_SEGMENT))
+        return status;
+    link->archived = false;
+    return link_load(options, number, link);
+}
+
 helios_status wal_chain_load_kept(const struct wal_options *options, uint64_t from, bool salvage,
                                   const struct wal_chain *chain, struct wal_link **kept_out, size_t *count_out)
 {
@@ -227,7 +284,7 @@ helios_status wal_chain_load_kept(const struct wal_options *options, uint64_t fr
     if (!kept)
         return fail_no_memory((chain->name_count + 1) * sizeof(*kept));
     while (number != 0 && number >= from) {
-        helios_status status = link_load(options, number, &kept[count]);
+        helios_status status = kept_load(options, chain, number, &kept[count]);
 
         if (status == HELIOS_CORRUPT && salvage)
             break;

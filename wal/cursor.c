@@ -4,6 +4,7 @@
  *
  * A segment may be let go of while it is read: the open file stays. Nothing is recycled while there is a cursor. */
 #include "wal/wal_internal.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -15,41 +16,52 @@ struct wal_cursor {
     uint64_t end;        /* of its records; 0: as far as we know it is still written */
     helios_seq from;     /* what ends below is passed over */
     helios_seq expected; /* no record that comes is numbered below */
+    struct wal_filter filter;
+    helios_buf prefix; /* the filter's bytes */
+    bool filtered;
 };
 
-static helios_status segment_open(const struct wal *wal, uint64_t number, struct wal_reader **reader)
+static helios_status segment_open(const struct wal *wal, const struct wal_place *place,
+                                  struct wal_reader **reader)
 {
     char path[WAL_PATH_MAX];
 
-    wal_segment_path(wal->options.directory, number, path, sizeof(path));
+    wal_place_path(wal->options.directory, place->number, place->archived, path, sizeof(path));
     return wal_reader_open(wal->options.fs, path, reader);
 }
 
-static helios_status fail_missing(const struct wal *wal, uint64_t number)
+static helios_status fail_missing(const struct wal *wal, const struct wal_place *place)
 {
     char path[WAL_PATH_MAX];
 
-    wal_segment_path(wal->options.directory, number, path, sizeof(path));
+    wal_place_path(wal->options.directory, place->number, place->archived, path, sizeof(path));
     return fail_corrupt("%s: the feed needs this segment and it is missing", path);
 }
 
 static helios_status fail_no_record(const struct wal_cursor *cursor)
 {
-    char path[WAL_PATH_MAX];
-
-    wal_segment_path(cursor->wal->options.directory, cursor->number, path, sizeof(path));
-    return fail_corrupt("%s: no record at %" PRIu64, path, wal_reader_offset(cursor->reader));
+    return fail_corrupt("%s: no record at %" PRIu64, wal_reader_path(cursor->reader),
+                        wal_reader_offset(cursor->reader));
 }
 
-/* Opens what a place names. HELIOS_NOT_FOUND: it was let go of between the look and the open. */
-static helios_status place_open(struct wal *wal, const struct wal_place *place, struct wal_reader **reader)
+/* Opens what a place names; between the look and the open its archive may have taken a segment's place. HELIOS_NOT_FOUND: it
+ * was let go of. */
+static helios_status place_open(const struct wal_cursor *cursor, struct wal_place *place,
+                                struct wal_reader **reader)
 {
+    struct wal *wal = cursor->wal;
     struct wal_place again;
-    helios_status status = segment_open(wal, place->number, reader);
+    helios_status status = segment_open(wal, place, reader);
 
-    if (status == HELIOS_NOT_FOUND && wal_place_at(wal, place->number, &again))
-        return fail_missing(wal, place->number);
-    return status;
+    if (status == HELIOS_NOT_FOUND && wal_place_at(wal, place->number, &again)) {
+        if (again.archived == place->archived)
+            return fail_missing(wal, place);
+        place->archived = again.archived;
+        place->end = again.end;
+        place->sought = false;
+        status = segment_open(wal, place, reader);
+    }
+    return status == HELIOS_OK && cursor->filtered ? wal_reader_select(*reader, &cursor->filter) : status;
 }
 
 static helios_status begin(struct wal_cursor *cursor)
@@ -61,7 +73,7 @@ static helios_status begin(struct wal_cursor *cursor)
     do {
         status = wal_place_of(wal, cursor->from, &place);
         if (status == HELIOS_OK)
-            status = place_open(wal, &place, &cursor->reader);
+            status = place_open(cursor, &place, &cursor->reader);
     } while (status == HELIOS_NOT_FOUND);
     if (status == HELIOS_OK && !place.sought)
         status = wal_index_seek(&wal->options, cursor->reader, place.end, cursor->from, &place.offset);
@@ -81,7 +93,20 @@ static void count_cursor(struct wal *wal, uint32_t by)
     mutex_unlock(&wal->mu);
 }
 
-helios_status wal_cursor_new(struct wal *wal, helios_seq from, struct wal_cursor **out)
+static helios_status set_filter(struct wal_cursor *cursor, const struct wal_filter *filter)
+{
+    helios_status status;
+
+    if (!filter)
+        return HELIOS_OK;
+    status = buf_set(&cursor->prefix, filter->prefix.data, filter->prefix.size);
+    cursor->filtered = true;
+    cursor->filter = (struct wal_filter){filter->space, buf_slice(&cursor->prefix)};
+    return status;
+}
+
+helios_status wal_cursor_new(struct wal *wal, helios_seq from, const struct wal_filter *filter,
+                             struct wal_cursor **out)
 {
     struct wal_cursor *cursor = mem_zalloc(sizeof(*cursor));
     helios_status status;
@@ -91,7 +116,9 @@ helios_status wal_cursor_new(struct wal *wal, helios_seq from, struct wal_cursor
     cursor->wal = wal;
     cursor->from = from;
     count_cursor(wal, 1);
-    status = begin(cursor);
+    status = set_filter(cursor, filter);
+    if (status == HELIOS_OK)
+        status = begin(cursor);
     if (status != HELIOS_OK) {
         wal_cursor_free(cursor);
         return status;
@@ -106,6 +133,7 @@ void wal_cursor_free(struct wal_cursor *cursor)
         return;
     count_cursor(cursor->wal, UINT32_MAX);
     wal_reader_close(cursor->reader);
+    helios_buf_free(&cursor->prefix);
     mem_free(cursor);
 }
 
@@ -152,14 +180,16 @@ static helios_status advance(struct wal_cursor *cursor)
     helios_status status = HELIOS_NOT_FOUND;
 
     if (wal_place_after(cursor->wal, cursor->number, &place))
-        status = place_open(cursor->wal, &place, &reader);
+        status = place_open(cursor, &place, &reader);
     if (status == HELIOS_NOT_FOUND ||
         (status == HELIOS_OK && wal_reader_info(reader)->predecessor != cursor->number)) {
         wal_reader_close(reader);
         return begin_again(cursor);
     }
-    if (status != HELIOS_OK)
+    if (status != HELIOS_OK) {
+        wal_reader_close(reader);
         return status;
+    }
     wal_reader_close(cursor->reader);
     cursor->reader = reader;
     cursor->number = place.number;
@@ -193,6 +223,17 @@ static helios_status bound(struct wal_cursor *cursor, wal_pos upto, bool *left)
     return status;
 }
 
+/* Passes over what the filter does not want. What was passed over up to the end of a segment counts as read: nothing that
+ * comes is numbered below. */
+static void pass_over(struct wal_cursor *cursor)
+{
+    const struct wal_segment_info *info = wal_reader_info(cursor->reader);
+
+    if (cursor->filtered && wal_reader_skip(cursor->reader) && wal_reader_is_at_limit(cursor->reader) &&
+        info->sealed_last < SEQ_MAX && cursor->expected <= info->sealed_last)
+        cursor->expected = info->sealed_last + 1;
+}
+
 /* Is it a commit that was asked for? */
 static bool is_wanted(const struct wal_cursor *cursor, const struct wal_record *record)
 {
@@ -207,8 +248,10 @@ helios_status wal_cursor_next(struct wal_cursor *cursor, wal_pos upto, struct wa
         bool left;
         helios_status status = bound(cursor, upto, &left);
 
-        if (status == HELIOS_OK)
+        if (status == HELIOS_OK) {
+            pass_over(cursor);
             status = wal_reader_step(cursor->reader, &record, &found);
+        }
         if (status != HELIOS_OK)
             return status;
         if (found == FOUND_RECORD) {

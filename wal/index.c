@@ -263,6 +263,8 @@ helios_status wal_index_seek(const struct wal_options *options, struct wal_reade
     helios_status status;
 
     *offset = WAL_DATA;
+    if (wal_reader_is_archive(reader))
+        return wal_reader_find(reader, seq, offset);
     if (end <= WAL_INDEX_CHUNK)
         return HELIOS_OK;
     status = index_load(options, segment, end, &index);

@@ -81,6 +81,43 @@ static size_t kept_below_locked(const struct wal *wal, uint64_t number)
     return low;
 }
 
+bool wal_kept_plain(struct wal *wal, uint64_t number, struct wal_kept *out)
+{
+    uint64_t keep = oldest_number(wal);
+    bool found = false;
+
+    mutex_lock(&wal->mu);
+    for (size_t i = kept_below_locked(wal, number > keep ? number : keep); i < wal->kept_count && !found; i++) {
+        found = !wal->kept[i].archived;
+        if (found)
+            *out = wal->kept[i];
+    }
+    mutex_unlock(&wal->mu);
+    return found && wal_keeping(wal);
+}
+
+enum wal_replaced wal_kept_replace(struct wal *wal, uint64_t number, uint64_t end, uint64_t bytes)
+{
+    enum wal_replaced result = WAL_NOT_THERE;
+    uint64_t before = bytes;
+    size_t i;
+
+    mutex_lock(&wal->mu);
+    i = kept_below_locked(wal, number);
+    if (i < wal->kept_count && wal->kept[i].number == number)
+        result = wal->holds == 0 ? WAL_REPLACED : WAL_HELD;
+    if (result == WAL_REPLACED) {
+        before = wal->kept[i].bytes;
+        wal->kept[i].archived = true;
+        wal->kept[i].end = end;
+        wal->kept[i].bytes = bytes;
+        wal->kept_bytes -= before - bytes;
+    }
+    mutex_unlock(&wal->mu);
+    atomic_fetch_sub_explicit(&wal->bytes, before - bytes, memory_order_relaxed);
+    return result;
+}
+
 /* How many begin at or below seq. */
 static size_t kept_begun_locked(const struct wal *wal, helios_seq seq)
 {
@@ -101,13 +138,13 @@ static size_t kept_begun_locked(const struct wal *wal, helios_seq seq)
 
 static struct wal_place place_kept(const struct wal_kept *kept)
 {
-    return (struct wal_place){kept->number, kept->end, WAL_DATA, false};
+    return (struct wal_place){kept->number, kept->end, WAL_DATA, false, kept->archived};
 }
 
 static struct wal_place place_listed(const struct wal_segment *segment)
 {
     return (struct wal_place){segment->number, atomic_load_explicit(&segment->end, memory_order_acquire),
-                              WAL_DATA, false};
+                              WAL_DATA, false, false};
 }
 
 /* 0: prepared, and not entered. */

@@ -44,7 +44,7 @@ static helios_status first_read(const struct wal_options *options, struct old *o
     enum wal_found found;
     helios_status status;
 
-    wal_segment_path(options->directory, old->link->info.header.number, path, sizeof(path));
+    wal_place_path(options->directory, old->link->info.header.number, old->link->archived, path, sizeof(path));
     status = wal_reader_open(options->fs, path, &reader);
     if (status != HELIOS_OK)
         return status;
@@ -114,7 +114,8 @@ static helios_status take_over(struct wal *wal, const struct old *old, size_t co
         const struct wal_kept kept = {.number = old[i].link->info.header.number,
                                       .bytes = old[i].link->file_bytes,
                                       .end = old[i].end,
-                                      .first = old[i].first};
+                                      .first = old[i].first,
+                                      .archived = old[i].link->archived};
 
         status = old[i].kept ? wal_kept_add_locked(wal, &kept) : list(wal, &old[i]);
         atomic_fetch_add(&wal->bytes, kept.bytes);
@@ -122,7 +123,8 @@ static helios_status take_over(struct wal *wal, const struct old *old, size_t co
     return status;
 }
 
-static bool is_taken(const struct old *old, size_t count, uint64_t number)
+/* NULL: it is no part of the log. */
+static const struct wal_link *taken(const struct old *old, size_t count, uint64_t number)
 {
     size_t low = 0, high = count;
 
@@ -134,29 +136,44 @@ static bool is_taken(const struct old *old, size_t count, uint64_t number)
         else
             high = middle;
     }
-    return low < count && old[low].link->info.header.number == number;
+    return low < count && old[low].link->info.header.number == number ? old[low].link : NULL;
 }
 
-/* Files of ours that are no part of the log, and indexes where no feed is kept. That one stays is no harm: nothing names
- * it. */
+static bool stays(const struct wal_options *options, const struct wal_link *link, enum wal_name_kind kind)
+{
+    switch (kind) {
+    case WAL_NAME_SEGMENT: return link && !link->archived;
+    case WAL_NAME_INDEX: return link && !link->archived && options->keep != WAL_KEEP_NONE;
+    case WAL_NAME_ARCHIVE: return link && link->archived;
+    default: return false;
+    }
+}
+
+static void name_path(const struct wal_options *options, const struct wal_name *name, char *path, size_t size)
+{
+    switch (name->kind) {
+    case WAL_NAME_INDEX: wal_index_path(options->directory, name->number, path, size); break;
+    case WAL_NAME_TEMPORARY: wal_temporary_path(options->directory, name->number, path, size); break;
+    case WAL_NAME_ARCHIVE: wal_archive_path(options->directory, name->number, false, path, size); break;
+    case WAL_NAME_ARCHIVE_TEMPORARY:
+        wal_archive_path(options->directory, name->number, true, path, size);
+        break;
+    default: wal_segment_path(options->directory, name->number, path, size); break;
+    }
+}
+
+/* Files of ours that are no part of the log, segments whose archives are, and indexes where no feed is kept. That one stays
+ * is no harm: nothing names it. */
 static void remove_others(const struct wal_options *options, const struct wal_chain *chain,
                           const struct old *old, size_t count)
 {
     for (size_t i = 0; i < chain->name_count; i++) {
         const struct wal_name *name = &chain->names[i];
-        bool taken = is_taken(old, count, name->number);
         char path[WAL_PATH_MAX];
 
-        if (name->kind == WAL_NAME_SEGMENT && taken)
+        if (stays(options, taken(old, count, name->number), name->kind))
             continue;
-        if (name->kind == WAL_NAME_INDEX && taken && options->keep != WAL_KEEP_NONE)
-            continue;
-        if (name->kind == WAL_NAME_INDEX)
-            wal_index_path(options->directory, name->number, path, sizeof(path));
-        else if (name->kind == WAL_NAME_TEMPORARY)
-            wal_temporary_path(options->directory, name->number, path, sizeof(path));
-        else
-            wal_segment_path(options->directory, name->number, path, sizeof(path));
+        name_path(options, name, path, sizeof(path));
         if (io_remove(options->fs, path) != HELIOS_OK)
             continue;
     }

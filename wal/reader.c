@@ -1,5 +1,6 @@
-/* reader.c - one segment from its file: by recovery, dump and verify, later the feed. Nothing is believed
- * before its checksum: sizes come from headers that verified and stay within the file. */
+/* reader.c - one segment from its file, or from its archive: by recovery, dump, verify, the feed. Nothing is believed
+ * before its checksum: sizes come from headers that verified and stay within the file. What reads is a window over the
+ * segment's bytes; only how it is filled differs between the two. */
 #include "wal/wal_internal.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -7,6 +8,7 @@
 
 struct wal_reader {
     struct io_file *file;
+    struct wal_archive *archive; /* NULL: the file is the segment */
     struct wal_segment_info info;
     uint64_t limit;  /* records end here: the sealed end, the segment's, or the file's if that is earlier */
     bool truncated;  /* limit is the file's */
@@ -17,6 +19,18 @@ struct wal_reader {
     size_t data_size, data_capacity;
 };
 
+static helios_status archive_load(struct wal_reader *reader)
+{
+    helios_status status =
+        reader->archive ? HELIOS_OK : wal_archive_open(reader->file, &reader->info, &reader->archive);
+
+    if (status != HELIOS_OK)
+        return status;
+    reader->limit = reader->info.sealed_end;
+    reader->offset = WAL_DATA;
+    return HELIOS_OK;
+}
+
 static helios_status reader_load(struct wal_reader *reader)
 {
     unsigned char page[WAL_DATA];
@@ -24,6 +38,8 @@ static helios_status reader_load(struct wal_reader *reader)
     size_t got;
     helios_status status = io_read_some(reader->file, 0, page, sizeof(page), &got);
 
+    if (status == HELIOS_OK && wal_archive_is(page, got))
+        return archive_load(reader);
     if (status == HELIOS_OK)
         status = wal_info_decode(page, got, io_path(reader->file), &reader->info);
     if (status == HELIOS_OK)
@@ -61,6 +77,7 @@ void wal_reader_close(struct wal_reader *reader)
 {
     if (!reader)
         return;
+    wal_archive_close(reader->archive);
     io_close(reader->file);
     mem_free(reader->data);
     mem_free(reader);
@@ -104,6 +121,40 @@ helios_status wal_reader_reload(struct wal_reader *reader, uint64_t *end)
     return status;
 }
 
+const char *wal_reader_path(const struct wal_reader *reader)
+{
+    return io_path(reader->file);
+}
+
+bool wal_reader_is_archive(const struct wal_reader *reader)
+{
+    return reader->archive != NULL;
+}
+
+helios_status wal_reader_find(struct wal_reader *reader, helios_seq seq, uint64_t *offset)
+{
+    return wal_archive_find(reader->archive, seq, offset);
+}
+
+helios_status wal_reader_select(struct wal_reader *reader, const struct wal_filter *filter)
+{
+    return reader->archive ? wal_archive_select(reader->archive, filter) : HELIOS_OK;
+}
+
+bool wal_reader_skip(struct wal_reader *reader)
+{
+    uint64_t before = reader->offset;
+
+    if (reader->archive && before < reader->limit)
+        reader->offset = wal_archive_skip(reader->archive, before);
+    return reader->offset != before;
+}
+
+helios_status wal_reader_check(struct wal_reader *reader)
+{
+    return reader->archive ? wal_archive_check(reader->archive) : HELIOS_OK;
+}
+
 void wal_reader_seek(struct wal_reader *reader, uint64_t offset)
 {
     uint64_t aligned = offset > reader->limit ? reader->limit : wal_round_up(offset, WAL_ALIGN);
@@ -111,13 +162,10 @@ void wal_reader_seek(struct wal_reader *reader, uint64_t offset)
     reader->offset = aligned < WAL_DATA ? WAL_DATA : aligned;
 }
 
-/* Brings [offset, offset + size), which is within the limit, into the window. */
-static helios_status window_fill(struct wal_reader *reader, uint64_t offset, size_t size)
+/* Room for a window of that size; nothing is valid in it. */
+static helios_status window_room(struct wal_reader *reader, size_t want)
 {
-    uint64_t left = reader->limit - offset;
-    size_t want = size > WAL_CHUNK ? size : left < WAL_CHUNK ? (size_t)left : WAL_CHUNK;
-    helios_status status;
-
+    reader->data_size = 0;
     if (want > reader->data_capacity) {
         /* At least doubled: one that follows a writer gets ever larger pieces. */
         size_t capacity = want > 2 * reader->data_capacity ? want : 2 * reader->data_capacity;
@@ -128,8 +176,37 @@ static helios_status window_fill(struct wal_reader *reader, uint64_t offset, siz
         reader->data = data;
         reader->data_capacity = capacity;
     }
-    reader->data_size = 0; /* nothing valid while reading */
-    status = io_read(reader->file, offset, reader->data, want);
+    return HELIOS_OK;
+}
+
+static helios_status fill_from_archive(struct wal_reader *reader, uint64_t offset, size_t size)
+{
+    struct wal_run run;
+    helios_status status = wal_archive_run(reader->archive, offset, size, &run);
+
+    if (status == HELIOS_OK)
+        status = window_room(reader, (size_t)run.bytes);
+    if (status == HELIOS_OK)
+        status = wal_archive_read(reader->archive, &run, reader->data);
+    if (status != HELIOS_OK)
+        return status;
+    reader->data_offset = run.from;
+    reader->data_size = (size_t)run.bytes;
+    return HELIOS_OK;
+}
+
+/* Brings [offset, offset + size), which is within the limit, into the window. */
+static helios_status window_fill(struct wal_reader *reader, uint64_t offset, size_t size)
+{
+    uint64_t left = reader->limit - offset;
+    size_t want = size > WAL_CHUNK ? size : left < WAL_CHUNK ? (size_t)left : WAL_CHUNK;
+    helios_status status;
+
+    if (reader->archive)
+        return fill_from_archive(reader, offset, size);
+    status = window_room(reader, want);
+    if (status == HELIOS_OK)
+        status = io_read(reader->file, offset, reader->data, want);
     if (status != HELIOS_OK)
         return status;
     reader->data_offset = offset;
@@ -148,6 +225,12 @@ static helios_status window_get(struct wal_reader *reader, uint64_t offset, size
     }
     *out = reader->data + (offset - reader->data_offset);
     return HELIOS_OK;
+}
+
+helios_status wal_reader_bytes(struct wal_reader *reader, uint64_t offset, size_t size,
+                               const unsigned char **out)
+{
+    return window_get(reader, offset, size, out);
 }
 
 /* The body of a record whose header verified. */

@@ -42,6 +42,14 @@ void wal_segment_path(const char *directory, uint64_t number, char *out, size_t 
     snprintf(out, size, "%s/%08" PRIu64 ".wal", directory, number);
 }
 
+void wal_place_path(const char *directory, uint64_t number, bool archived, char *out, size_t size)
+{
+    if (archived)
+        wal_archive_path(directory, number, false, out, size);
+    else
+        wal_segment_path(directory, number, out, size);
+}
+
 void wal_temporary_path(const char *directory, uint64_t number, char *out, size_t size)
 {
     snprintf(out, size, "%s/%08" PRIu64 ".wal.tmp", directory, number);

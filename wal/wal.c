@@ -340,7 +340,7 @@ uint64_t wal_written(const struct wal *wal)
 
 struct shown {
     uint64_t number, end;
-    bool sealed;
+    bool sealed, archived;
 };
 
 /* What a checkpoint up to `upto` sees of the segment. Whatever is shown as sealed may get a second name, so
@@ -348,7 +348,7 @@ struct shown {
 static struct shown show_locked(struct wal_segment *segment, wal_pos upto)
 {
     uint64_t end = atomic_load_explicit(&segment->end, memory_order_acquire);
-    struct shown shown = {segment->number, end, segment->sealed};
+    struct shown shown = {segment->number, end, segment->sealed, false};
 
     if (segment->number == wal_pos_segment(upto) && (end == 0 || end > wal_pos_offset(upto))) {
         shown.end = wal_pos_offset(upto);
@@ -376,7 +376,7 @@ static helios_status show_all(struct wal *wal, wal_pos upto, struct shown **out,
     shown = mem_array(capacity + 1, sizeof(*shown));
     for (size_t i = 0; shown && i < wal->kept_count; i++) {
         if (wal->kept[i].number >= floor)
-            shown[n++] = (struct shown){wal->kept[i].number, wal->kept[i].end, true};
+            shown[n++] = (struct shown){wal->kept[i].number, wal->kept[i].end, true, wal->kept[i].archived};
     }
     for (struct wal_segment *segment = wal->first; shown && segment; segment = segment->next) {
         if (segment->number >= floor && segment->number <= wal_pos_segment(upto))
@@ -406,7 +406,7 @@ helios_status wal_each_segment(struct wal *wal, wal_pos upto,
     for (size_t i = 0; i < count && status == HELIOS_OK; i++) {
         char path[WAL_PATH_MAX];
 
-        wal_segment_path(wal->options.directory, shown[i].number, path, sizeof(path));
+        wal_place_path(wal->options.directory, shown[i].number, shown[i].archived, path, sizeof(path));
         status = segment(arg, shown[i].number, path, shown[i].end, shown[i].sealed);
     }
     mem_free(shown);
@@ -414,5 +414,6 @@ helios_status wal_each_segment(struct wal *wal, wal_pos upto,
     wal->holds--;
     mutex_unlock(&wal->mu);
     wal_keeper_wake(wal);
+    wal_archiver_wake(wal);
     return status;
 }

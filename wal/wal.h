@@ -87,6 +87,13 @@ struct wal_record {
 };
 
 struct wal;
+struct wal_terms;
+
+/* What a walk wants: commits with a key in this space that begins so. */
+struct wal_filter {
+    uint8_t space;
+    helios_slice prefix;
+};
 
 struct wal_options {
     struct io_fs *fs;
@@ -97,8 +104,17 @@ struct wal_options {
     uint32_t recycle_max;   /* how many old segments are kept for reuse */
     uint64_t keep; /* segments from this number on stay for the feed although recovery needs them no more;
                                WAL_KEEP_NONE: none does */
+    bool archive;  /* segments that are there for the feed alone are compressed in the background */
+    /* For archives: says by wal_terms_add which keys a record has, or that it is wanted whatever was asked for. NULL: the latter
+     * of all of them. Must not miss a key. */
+    void (*terms)(const struct wal_record *, struct wal_terms *);
+    /* A sentence for people, from the background; NULL: nobody listens. */
+    void (*say)(void *arg, const char *sentence);
+    void *say_arg;
 };
 #define WAL_KEEP_NONE UINT64_MAX
+void wal_terms_add(struct wal_terms *, uint8_t space, helios_slice key);
+void wal_terms_always(struct wal_terms *);
 
 /* ---- recovery, in two steps ---- */
 
@@ -187,7 +203,7 @@ uint64_t wal_written(const struct wal *); /* record bytes since open */
 /* The path of a segment into out. */
 void wal_segment_path(const char *directory, uint64_t number, char *out, size_t size);
 /* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor, or from the oldest that is kept
- * for the feed, up to pos. A sealed one may be linked, the others are copied up to `end` by wal_segment_copy. Nothing is recycled
+ * for the feed, up to pos; the path may be that of its archive, which is sealed. A sealed one may be linked, the others are copied up to `end` by wal_segment_copy. Nothing is recycled
  * meanwhile, and what was shown as sealed never. */
 helios_status wal_each_segment(struct wal *, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,
@@ -216,15 +232,19 @@ void wal_each_kept(struct wal *, bool (*segment)(void *arg, uint64_t number, hel
 /* A walk over the commits of kept and live segments in order, beside writers; one thread at a time. It keeps no file
  * from being let go of but the one that it reads. */
 struct wal_cursor;
-/* Before the first record with a number at or above `from`. HELIOS_FEED_TRIMMED: the log begins later. */
-helios_status wal_cursor_new(struct wal *, helios_seq from, struct wal_cursor **) CHECKED;
+/* Before the first record with a number at or above `from`. HELIOS_FEED_TRIMMED: the log begins later. With a filter, which is
+ * copied, records that have nothing for it may be left out, and what only they would need is not read. */
+helios_status wal_cursor_new(struct wal *, helios_seq from, const struct wal_filter *,
+                             struct wal_cursor **) CHECKED;
 void wal_cursor_free(struct wal_cursor *); /* NULL is fine */
 /* The next COMMIT or INGEST that ends at or before upto (wal_durable() or wal_published()); its body is borrowed until the next
  * call. HELIOS_NOT_FOUND, without a sentence to be relied on: none yet. HELIOS_FEED_TRIMMED: what comes next was let go of.
  * HELIOS_CORRUPT with file and offset. After a failure other than NOT_FOUND the walk is over. */
 helios_status wal_cursor_next(struct wal_cursor *, wal_pos upto, struct wal_record *) CHECKED;
 
-/* ---- reading one segment: recovery, dump, verify, later the feed ---- */
+/* ---- reading one segment: recovery, dump, verify, the feed ---- */
+/* Of a segment or of the archive of one, which then looks as the sealed segment that it was made of; messages name the
+ * file that is read, and the offset in the segment. */
 struct wal_reader;
 helios_status wal_reader_open(struct io_fs *, const char *path, struct wal_reader **) CHECKED;
 void wal_reader_close(struct wal_reader *);
@@ -245,6 +265,8 @@ uint64_t wal_reader_offset(const struct wal_reader *);
 /* Nothing from `end` on is read: for a segment that others write behind there. */
 void wal_reader_limit(struct wal_reader *, uint64_t end);
 void wal_reader_seek(struct wal_reader *, uint64_t offset);
+/* Behind all records: checks what there is beside them, in an archive. */
+helios_status wal_reader_check(struct wal_reader *) CHECKED;
 /* Any valid record at or after the reader's offset, by trying each multiple of 8: HELIOS_NOT_FOUND if none. */
 helios_status wal_reader_scan(struct wal_reader *, struct wal_record *) CHECKED;
 

@@ -3,10 +3,11 @@
  * record.c and reader.c know bytes; segment.c makes files; chain.c finds which files are the log;
  * recover.c walks them; open.c makes the log ready for writing; wal.c is the path of a commit; sync.c the
  * shared fsync; background.c the two threads; kept.c what stays for the feed, index.c where in it to begin, cursor.c
- * the walk over it. */
+ * the walk over it; archiver.c the thread that compresses it, archive_write.c, archive_read.c and terms.c the archives. */
 #ifndef HELIOS_WAL_WAL_INTERNAL_H
 #define HELIOS_WAL_WAL_INTERNAL_H
 #include "base/thread.h"
+#include "wal/archive.h"
 #include "wal/index.h"
 #include "wal/wal.h"
 
@@ -77,6 +78,8 @@ void wal_info_encode(const struct wal_segment_info *, unsigned char page[WAL_DAT
 helios_status wal_info_decode(const unsigned char *page, size_t size, const char *path,
                               struct wal_segment_info *) CHECKED;
 void wal_seal_encode(unsigned char out[64], uint64_t salt, uint64_t end, helios_seq last, uint64_t time);
+/* Of the segment, or of its archive. */
+void wal_place_path(const char *directory, uint64_t number, bool archived, char *out, size_t size);
 void wal_temporary_path(const char *directory, uint64_t number, char *out, size_t size);
 
 /* A new file id and, from the rest of info, the salt. */
@@ -103,6 +106,17 @@ helios_status wal_reader_step(struct wal_reader *, struct wal_record *, enum wal
  * the offset. */
 void wal_reader_bound(struct wal_reader *, uint64_t end);
 bool wal_reader_is_at_limit(const struct wal_reader *);
+const char *wal_reader_path(const struct wal_reader *);
+/* Bytes of the segment within the limit, borrowed until the next call. */
+helios_status wal_reader_bytes(struct wal_reader *, uint64_t offset, size_t size,
+                               const unsigned char **) CHECKED;
+/* Of an archive: a place before the record with seq, near it. */
+bool wal_reader_is_archive(const struct wal_reader *);
+helios_status wal_reader_find(struct wal_reader *, helios_seq seq, uint64_t *offset) CHECKED;
+/* From now on what holds nothing for the filter may be passed over, as far as that is known: by skip, which says whether
+ * it did. */
+helios_status wal_reader_select(struct wal_reader *, const struct wal_filter *) CHECKED;
+bool wal_reader_skip(struct wal_reader *);
 /* The first page again: where the records of a segment end that may have been sealed since it was opened. */
 helios_status wal_reader_reload(struct wal_reader *, uint64_t *end) CHECKED;
 /* As wal_reader_scan, without a sentence: found is FOUND_RECORD, FOUND_END (the offset behind it) or
@@ -114,6 +128,9 @@ enum wal_name_kind {
     WAL_NAME_SEGMENT,
     WAL_NAME_TEMPORARY,
     WAL_NAME_INDEX,
+    WAL_NAME_ARCHIVE,
+    WAL_NAME_ARCHIVE_TEMPORARY,
+    WAL_NAME_COUNT,
 };
 struct wal_name {
     uint64_t number;
@@ -123,7 +140,8 @@ struct wal_name {
 struct wal_link {
     struct wal_segment_info info;
     uint64_t file_bytes;
-    bool gap; /* salvage: it, or what should stand before it, is missing or damaged */
+    bool gap;      /* salvage: it, or what should stand before it, is missing or damaged */
+    bool archived; /* only of kept ones */
 };
 
 struct wal_chain {
@@ -178,9 +196,10 @@ helios_status wal_take_over(struct wal *, const struct wal_chain *, const struct
 
 /* One that is there for the feed alone; sealed, or from before this open. */
 struct wal_kept {
-    uint64_t number, bytes;
-    uint64_t end; /* of its records; the size of the segment: where an END or no room for one is */
+    uint64_t number, bytes; /* bytes of the file */
+    uint64_t end;           /* of its records; the size of the segment: where an END or no room for one is */
     helios_seq first;
+    bool archived;
 };
 
 /* What a walk must know of a segment. */
@@ -189,11 +208,20 @@ struct wal_place {
     uint64_t end;    /* as in wal_kept; 0: not left yet */
     uint64_t offset; /* where to look from: before the number that was asked for */
     bool sought; /* that is as good as it gets; else all of the segment is written, and an index can be made */
+    bool archived;
 };
 
 helios_status wal_kept_add_locked(struct wal *, const struct wal_kept *) CHECKED;
 /* Takes the oldest off that are no longer to be kept, if nobody holds them: how many, up to max. */
 size_t wal_kept_drop(struct wal *, struct wal_kept *, size_t max);
+/* The first from number on that is kept and not archived. */
+bool wal_kept_plain(struct wal *, uint64_t number, struct wal_kept *);
+enum wal_replaced {
+    WAL_REPLACED,
+    WAL_NOT_THERE, /* let go of meanwhile */
+    WAL_HELD,      /* somebody is about to open it; the archiver is woken when not any more */
+};
+enum wal_replaced wal_kept_replace(struct wal *, uint64_t number, uint64_t end, uint64_t bytes);
 bool wal_is_kept(const struct wal *, uint64_t number);
 bool wal_keeping(const struct wal *);
 /* Where the record with seq, or the first one above, is. HELIOS_FEED_TRIMMED if the log begins above. */
@@ -219,6 +247,8 @@ struct wal {
     /* Constant after open. */
     struct wal_options options; /* directory is ours */
     pthread_t keeper, syncer;
+    pthread_t archiver; /* of the keeper, as archiver_runs: started when there is something for it to do */
+    bool archiver_runs;
 
     /* Guarded by the caller's reservation lock; `at` and `limit` are also looked at without. */
     struct wal_segment *active __attribute__((aligned(64)));
@@ -271,8 +301,8 @@ struct wal {
     _Atomic uint64_t bytes; /* on disk */
     _Atomic uint64_t floor, keep;
     _Atomic bool stop;
-    _Atomic uint32_t keeper_word, syncer_word; /* change to wake them */
-    _Atomic uint64_t soon;                     /* monotonic time by which to sync; 0: not asked */
+    _Atomic uint32_t keeper_word, syncer_word, archiver_word; /* change to wake them */
+    _Atomic uint64_t soon; /* monotonic time by which to sync; 0: not asked */
 };
 
 /* wal.c */
@@ -293,7 +323,12 @@ void wal_next_enter(struct wal *, struct wal_segment *next, helios_seq first, st
 helios_status wal_background_start(struct wal *) CHECKED;
 void wal_background_stop(struct wal *);
 void wal_keeper_wake(struct wal *);
+/* Its failure is final: it could only be tried again on the same directory, which has told of it once. */
+helios_status wal_directory_sync(struct wal *) CHECKED;
 void wal_keeper_seal(struct wal *); /* seals what durable has passed */
 helios_status wal_seal(struct wal *, struct wal_segment *, uint64_t end, helios_seq last, bool sync) CHECKED;
+/* archiver.c */
+void *wal_archiver_run(void *wal);
+void wal_archiver_wake(struct wal *);
 
 #endif
