@@ -1,5 +1,6 @@
 /* replay_main.c - runs a fuzz target without libFuzzer: over each file of the directories (or files)
- * given, and over mutations of each that follow from a fixed seed. A crash names the input. */
+ * given, and over mutations of each that follow from a fixed seed. A crash names the input.
+ * Usage: [--mutations N] PATH...; so many in all, or 16 of each input if that is more */
 #include "base/random.h"
 #include <dirent.h>
 #include <stdint.h>
@@ -10,9 +11,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MUTATIONS_IN_ALL = 20000, MUTATIONS_MIN = 16, INPUT_MAX = 1 << 20 };
+enum { MUTATIONS_MIN = 16, INPUT_MAX = 1 << 20 };
 
-static uint64_t inputs, runs;
+static uint64_t inputs, runs, mutations_in_all = 20000;
 
 static uint8_t *read_whole(const char *path, size_t *size)
 {
@@ -99,7 +100,7 @@ static void replay_directory(const char *directory)
 
     for (int i = 0; i < count; i++) {
         char path[4096];
-        uint64_t mutations = MUTATIONS_IN_ALL / (uint64_t)count;
+        uint64_t mutations = mutations_in_all / (uint64_t)count;
 
         snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
         replay(path, mutations > MUTATIONS_MIN ? mutations : MUTATIONS_MIN);
@@ -115,6 +116,10 @@ int main(int argc, char **argv)
 
     run_one((const uint8_t *)"", 0);
     for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--mutations") == 0 && i + 1 < argc) {
+            mutations_in_all = strtoull(argv[++i], NULL, 10);
+            continue;
+        }
         if (stat(argv[i], &info) != 0) {
             fprintf(stderr, "there is no %s\n", argv[i]);
             return 1;
@@ -122,7 +127,7 @@ int main(int argc, char **argv)
         if (S_ISDIR(info.st_mode))
             replay_directory(argv[i]);
         else
-            replay(argv[i], MUTATIONS_IN_ALL);
+            replay(argv[i], mutations_in_all);
     }
     printf("%llu inputs, %llu runs\n", (unsigned long long)inputs, (unsigned long long)runs);
     return 0;
