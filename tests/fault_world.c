@@ -502,9 +502,13 @@ struct cloning {
 static void clone_file(const struct cloning *c, const char *path, uint64_t size)
 {
     struct io_file *in = NULL, *out = NULL;
-    void *bytes = malloc((size_t)size + 1);
+    void *bytes;
+    helios_status status = io_open(c->from, path, IO_READ, &in);
 
-    MUST(io_open(c->from, path, IO_READ, &in));
+    if (status == HELIOS_NOT_FOUND)
+        return; /* the database is open and has just removed or renamed it */
+    MUST(status);
+    bytes = malloc((size_t)size + 1);
     MUST(io_open(c->to, path, IO_WRITE | IO_CREATE, &out));
     MUST(io_read(in, 0, bytes, (size_t)size));
     if (size)
@@ -524,7 +528,7 @@ static helios_status clone_entry(void *arg, const char *name)
 
     snprintf(path, sizeof(path), "%s/%s", strcmp(c->path, "/") == 0 ? "" : c->path, name);
     if (io_stat(c->from, path, &stat) == HELIOS_NOT_FOUND)
-        return HELIOS_OK; /* the database is open and has just removed it */
+        return HELIOS_OK; /* likewise */
     if (!stat.is_directory) {
         clone_file(c, path, stat.size);
         return HELIOS_OK;
