@@ -33,7 +33,7 @@ expect 2 help nonsense
 for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench \
     shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention \
     'branch list' 'branch create' 'branch info' 'branch rename' 'branch metadata' 'branch drop' diff merge revert \
-    changes 'feed start' 'feed stop' 'feed stats' 'feed trim' 'consumer list' 'consumer drop'; do
+    changes 'feed start' 'feed stop' 'feed stats' 'feed trim' 'consumer list' 'consumer drop' consumers; do
     # shellcheck disable=SC2086
     expect 0 $command --help
     has out "heliosctl $command"
@@ -796,6 +796,7 @@ assert c[4]["key"] == "a\0" and c[4]["source"]["branch"] == "side" and c[5]["bef
 assert c[6]["key"] == "row:" and c[6]["key_end"] == "row;" and c[6]["after"] is None
 assert c[7]["before"] == "two" and c[7]["after"] is None and c[7]["ts_us"] >= c[0]["ts_us"]
 assert len(c[0]["source"]["origin"]) == 32 and c[0]["source"]["origin_lsn"] == 2
+assert all(x["ts_ms"] == x["source"]["ts_ms"] == x["ts_us"] // 1000 for x in c)
 END
 expect 0 changes feed --json --limit 1
 python3 -c 'import json; c = json.load(open("out")); assert c["op"] == "u" and "before" not in c' || fail "changes without what was before"
@@ -804,6 +805,9 @@ python3 -c 'import json; c = json.load(open("out")); assert c["op"] == "u" and "
 changes 0 '* + a\tone\n* + a\ttwo\n| + row:1\t{"n":"1","v":"x"}\n' --consumer worker --limit 3
 expect 0 consumer list feed
 has out worker
+expect 0 consumers feed
+has out 'last there'
+has out "$(date -u +%Y-%m-%d)"
 expect 0 consumer list feed --json
 has out '"name":"worker","acked":4,'
 expect 0 feed trim feed --below now
@@ -824,6 +828,12 @@ python3 -c 'import json; f = json.load(open("out")); assert f["watermark"] == 4 
 expect 0 consumer drop feed worker
 expect 1 consumer drop feed worker
 has err 'there is no consumer'
+# What its reader has not taken out of the pipe is not acknowledged, and comes again.
+"$tool" changes feed --from 4 --consumer piped 2>err | sleep 0.3
+"$tool" changes feed --consumer piped >out 2>err || fail "a consumer whose reader has gone"
+"$tool" changes feed --consumer piped --json | wc -l >twice
+[ "$(wc -l <out)" -gt 2 ] && says twice 0 || { fail "a pipe that nobody reads"; cat out twice; }
+expect 0 consumer drop feed piped
 expect 0 feed trim feed --below 5
 says out '0 entries let go; nothing is kept below 4'
 expect 0 feed trim feed --below now --json

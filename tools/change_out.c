@@ -1,6 +1,6 @@
 /* change_out.c - one entry of the change feed as a line of text or JSON.
  *
- * The JSON is the envelope of Debezium: before, after, source, op, ts_us. What it has no word for is added beside: the
+ * The JSON is the envelope of Debezium: before, after, source, op, ts_ms, ts_us. What it has no word for is added beside: the
  * key, and the end of a range. */
 #include "tools/change_out.h"
 #include "tools/point.h"
@@ -147,6 +147,7 @@ static struct json_object *source_json(struct change_out *out, const helios_chan
     json_object_object_add(source, "space", json_object_new_int(change->space));
     add_hex(source, "origin", change->origin, sizeof(change->origin));
     json_object_object_add(source, "origin_lsn", json_object_new_uint64(change->origin_lsn));
+    json_object_object_add(source, "ts_ms", json_object_new_uint64(change->time / 1000));
     return source;
 }
 
@@ -167,6 +168,7 @@ static void print_json(struct change_out *out, const helios_change *change)
         json_object_object_add(object, "after", NULL);
     json_object_object_add(object, "source", source_json(out, change));
     json_object_object_add(object, "op", json_object_new_string(operation_of(out->args, change)));
+    json_object_object_add(object, "ts_ms", json_object_new_uint64(change->time / 1000));
     json_object_object_add(object, "ts_us", json_object_new_uint64(change->time));
     json_print(stdout, object);
     json_free(object);

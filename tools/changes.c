@@ -10,12 +10,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum {
     FOLLOW_PAUSE = 200,  /* ms between two looks */
     QUIET_LOOKS = 5,     /* and so many without a change before it is opened again */
+    TAKEN_PAUSE = 2,     /* ms between two looks whether a pipe is empty */
+    STOPPED_LOOKS = 500, /* and so many once interrupted */
     SETTLE_COUNT = 4096, /* entries between two acknowledgements, each of which is a sync */
 };
 
@@ -52,13 +55,32 @@ static bool is_over(void)
 
 /* ---- one pass ---- */
 
-/* What was written out has left this process before it is acknowledged. */
+/* Waits until what was written has been read, where that can be seen: in a pipe. False: its reader has gone without, or
+ * is slow and this was interrupted. */
+static bool is_taken(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    struct stat file;
+    int left;
+
+    if (fstat(STDOUT_FILENO, &file) != 0 || !S_ISFIFO(file.st_mode))
+        return true;
+    for (int looks = STOPPED_LOOKS; looks > 0 && ioctl(STDOUT_FILENO, FIONREAD, &left) == 0; looks -= stopped) {
+        if (left == 0)
+            return true;
+        if (poll(&out, 1, TAKEN_PAUSE) > 0 && (out.revents & POLLERR))
+            break;
+    }
+    return false;
+}
+
+/* What was written out has left this process, and its pipe, before it is acknowledged. */
 static int settle(struct following *f)
 {
     helios_status status = HELIOS_OK;
 
     f->unsettled = 0;
-    if (fflush(stdout) != 0 || ferror(stdout) || !f->args->consumer || f->done <= f->acked)
+    if (fflush(stdout) != 0 || ferror(stdout) || !f->args->consumer || f->done <= f->acked || !is_taken())
         return EXIT_CODE_OK;
     status = helios_changes_ack(f->changes, f->done);
     if (status != HELIOS_OK)
@@ -359,10 +381,8 @@ const struct command changes_commands[] = {
      "--before nobody looks what was there: then every write is a u, and there is no member before. A range "
      "delete is "
      "delete_range with key and key_end. Bytes that are no UTF-8: key_hex, before_hex, after_hex.\n\n"
-     "--consumer NAME remembers, in the database, what was written out: after a flush of standard output, so "
-     "that a "
-     "line may come twice, and what was still in a pipe when its reader died does not come again. Who cannot "
-     "have "
+     "--consumer NAME remembers, in the database, what was written out and, in a pipe, read: a line may come "
+     "twice, none is left out but what its reader had taken and not dealt with when it died. Who cannot have "
      "that keeps source.lsn beside what it did and begins with --from.\n\n"
      "Only one process has a database open. --follow opens it a second after others have closed it, for as "
      "long as it takes "

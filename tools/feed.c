@@ -284,9 +284,14 @@ static int run_trim(struct args *args)
 
 /* ---- consumers ---- */
 
-static void print_consumer(const struct args *args, const helios_consumer_info *c, bool passed)
+static const char *state_of(const helios_consumer_info *c)
 {
-    char behind[32];
+    return c->lost ? "passed over" : c->open ? "open" : "-";
+}
+
+static void print_consumer(const struct args *args, const helios_consumer_info *c)
+{
+    char behind[32], active[TIME_TEXT_SIZE];
 
     if (args->json) {
         struct json_object *object = json_object_new_object();
@@ -296,24 +301,21 @@ static void print_consumer(const struct args *args, const helios_consumer_info *
         json_object_object_add(object, "behind", json_object_new_uint64(c->behind));
         json_object_object_add(object, "before_images", json_object_new_boolean(c->before_images));
         json_object_object_add(object, "open", json_object_new_boolean(c->open));
-        json_object_object_add(object, "trimmed", json_object_new_boolean(passed));
+        json_object_object_add(object, "trimmed", json_object_new_boolean(c->lost));
+        time_add_json(object, "active", c->active);
         json_print(stdout, object);
         json_free(object);
         return;
     }
     human_count(c->behind, behind);
-    printf("%12llu  %12s  %-13s  %-11s  %s\n", (unsigned long long)c->acked, behind,
-           c->before_images ? "held" : "-",
-           passed    ? "passed over"
-           : c->open ? "open"
-                     : "-",
-           c->name);
+    time_text(c->active, false, active);
+    printf("%12llu  %12s  %-13s  %-11s  %-26s  %s\n", (unsigned long long)c->acked, behind,
+           c->before_images ? "held" : "-", state_of(c), active, c->name);
 }
 
 static int list_consumers(const struct args *args, helios_db *db)
 {
     helios_consumer_info *list;
-    helios_seq first = stat_of(db, "feed.first");
     size_t count;
     helios_status status;
     int code = feed_wanted(args, db);
@@ -324,9 +326,10 @@ static int list_consumers(const struct args *args, helios_db *db)
     if (status != HELIOS_OK)
         return report_status(args, status, NULL);
     if (!args->json && count)
-        printf("%12s  %12s  %-13s  %-11s  %s\n", "acknowledged", "behind", "before-images", "state", "name");
+        printf("%12s  %12s  %-13s  %-11s  %-26s  %s\n", "acknowledged", "behind", "before-images", "state",
+               "last there (UTC)", "name");
     for (size_t i = 0; i < count; i++)
-        print_consumer(args, &list[i], list[i].acked + 1 < first);
+        print_consumer(args, &list[i]);
     helios_free(list);
     return EXIT_CODE_OK;
 }
@@ -366,6 +369,13 @@ static int run_consumer_drop(struct args *args)
     return code ? code : ctl_close(args, db, drop_consumer(args, db));
 }
 
+/* Of "consumer list" and, as people say it, "consumers". */
+#define CONSUMERS_DOC                                                                                          \
+    "What each has acknowledged, about how many entries it is behind, whether history is held for its "        \
+    "before-images, whether what it needs next has gone (passed over: it cannot go on), and when it was last " \
+    "there, to a minute: a program that opens with consumer_expiry lets go of what one holds that was not "    \
+    "heard of for that long."
+
 static const struct argp_option plain_options[] = {OPTION_ROW_RETENTION, OPTION_ROW_JSON, OPTION_ROW_END};
 static const struct argp_option stop_options[] = {
     {"yes", OPTION_YES, NULL, 0, "Yes, let go of all of it", 0},
@@ -399,11 +409,9 @@ const struct command feed_commands[] = {
     {"feed trim", "DB", "Let go of the oldest entries of the change feed",
      "Rounded down to a commit, and at most what every consumer has acknowledged.\n\n" POINT_DOC, trim_options,
      1, 1, run_trim},
-    {"consumer list", "DB", "Print the durable readers of the change feed",
-     "What each has acknowledged, about how many entries it is behind, whether history is held for its "
-     "before-images, "
-     "and whether feed_retention_bytes passed it over: then it cannot go on.",
-     plain_options, 1, 1, run_consumer_list},
+    {"consumer list", "DB", "Print the durable readers of the change feed", CONSUMERS_DOC, plain_options, 1, 1,
+     run_consumer_list},
+    {"consumers", "DB", "The same as consumer list", CONSUMERS_DOC, plain_options, 1, 1, run_consumer_list},
     {"consumer drop", "DB NAME", "Let go of a consumer and of what it holds", "Exit code 1 if there is none.",
      plain_options, 2, 2, run_consumer_drop},
     {0},
