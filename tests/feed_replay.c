@@ -204,8 +204,11 @@ static void apply_branch(struct feed_replay *r, const helios_change *change)
     JUDGE(r, b->parent == parent && b->fork == fork && b->created == created, "branch %u has changed its fork",
           id);
     JUDGE(r, !b->dropped, "branch %u changes after its end", id);
-    if (state == 2)
-        b->dropped = closed ? closed : change->commit;
+    if (state != 2)
+        return;
+    b->dropped = closed ? closed : change->commit;
+    if (r->options.others_write) /* and nothing is lost */
+        states_let_go(&r->states, id);
 }
 
 /* ---- one entry ---- */
@@ -473,8 +476,12 @@ void feed_replay_follow(struct feed_replay *r, helios_db *db)
     r->no_images = false;
     if (!r->cursor)
         check_consumer(r, db);
-    if (!r->cursor && r->options.hold) /* before the end is looked up: a new name is a commit */
+    if (!r->cursor && (r->options.hold || (r->options.consumer && !helios_latest(db)))) {
+        /* Before the end is looked up: a new name is a commit. */
         JUDGE_MUST(r, open_cursor(r, db, 0));
+        if (!r->options.hold)
+            feed_replay_release(r);
+    }
     JUDGE_MUST(r, helios_snapshot_new(db, 0, &here));
     to = judge_plain(helios_snapshot_seq(here));
     forget_old_records(r);

@@ -26,9 +26,9 @@ struct feed_replay_options {
     void *committed_arg;
     bool hold; /* the cursor stays open until feed_replay_release(), and with it the images of branches that are
                           dropped. Only where nobody writes while it follows */
-    bool others_write; /* threads write meanwhile: lists are not compared */
+    bool others_write; /* threads write meanwhile: lists are not compared. Nothing that was read is ever lost */
     bool no_sync;      /* never waits for what is durable: that would have the log synced */
-    bool no_trim;      /* nothing is ever trimmed */
+    bool no_trim;      /* what it has not read yet is never trimmed */
     unsigned scans;    /* whole states compared in one go, at most; 0: 6 */
     unsigned filters;  /* random filters in one go; 0: 2 */
 };

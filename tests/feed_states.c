@@ -101,9 +101,13 @@ void states_init(struct feed_states *s)
 static void clear_branch(struct feed_branch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
-        for (uint32_t k = 0; k < b->cells[i].count; k++)
-            free(b->cells[i].versions[k].value.bytes);
-        free(b->cells[i].versions);
+        for (uint32_t k = 0; k < b->cells[i]->count; k++)
+            free(b->cells[i]->versions[k].value.bytes);
+        free(b->cells[i]->versions);
+    }
+    for (struct feed_cells *next; b->pieces; b->pieces = next) {
+        next = b->pieces->next;
+        free(b->pieces);
     }
     free(b->cells);
     b->cells = NULL;
@@ -161,7 +165,7 @@ static size_t find_cell(const struct feed_branch *b, uint8_t space, helios_slice
     while (low < high) {
         size_t middle = (low + high) / 2;
 
-        if (compare_keys(b->cells[middle].key, space, key) < 0)
+        if (compare_keys(b->cells[middle]->key, space, key) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -173,20 +177,35 @@ static struct feed_cell *cell_of(const struct feed_branch *b, const struct feed_
 {
     size_t at = find_cell(b, key->space, feed_key_slice(key));
 
-    return at < b->count && b->cells[at].key == key ? &b->cells[at] : NULL;
+    return at < b->count && b->cells[at]->key == key ? b->cells[at] : NULL;
+}
+
+/* room: of the next piece, where one is needed. */
+static struct feed_cell *cell_new(struct feed_branch *b, const struct feed_key *key, size_t room)
+{
+    struct feed_cells *piece = b->pieces;
+
+    if (!piece || piece->count == piece->capacity) {
+        piece = malloc(sizeof(*piece) + room * sizeof(piece->cells[0]));
+        assert(piece);
+        *piece = (struct feed_cells){.next = b->pieces, .capacity = room};
+        b->pieces = piece;
+    }
+    piece->cells[piece->count] = (struct feed_cell){.key = key};
+    return &piece->cells[piece->count++];
 }
 
 static struct feed_cell *cell_make(struct feed_branch *b, const struct feed_key *key)
 {
     size_t at = find_cell(b, key->space, feed_key_slice(key));
 
-    if (at < b->count && b->cells[at].key == key)
-        return &b->cells[at];
+    if (at < b->count && b->cells[at]->key == key)
+        return b->cells[at];
     b->cells = grown(b->cells, b->count, &b->capacity, sizeof(*b->cells));
     memmove(&b->cells[at + 1], &b->cells[at], (b->count - at) * sizeof(*b->cells));
-    b->cells[at] = (struct feed_cell){.key = key};
+    b->cells[at] = cell_new(b, key, 64);
     b->count++;
-    return &b->cells[at];
+    return b->cells[at];
 }
 
 static struct feed_value cell_value(const struct feed_cell *cell, helios_seq point)
@@ -194,7 +213,7 @@ static struct feed_value cell_value(const struct feed_cell *cell, helios_seq poi
     for (uint32_t i = cell->count; i-- > 0;)
         if (cell->versions[i].commit <= point)
             return cell->versions[i].value;
-    return (struct feed_value){0};
+    return cell->inherited;
 }
 
 static void cell_set(struct feed_cell *cell, struct feed_value value, helios_seq commit)
@@ -259,12 +278,12 @@ void states_set_range(struct feed_states *s, helios_branch_id id, uint8_t space,
     size_t end = find_cell(b, space, to);
 
     for (size_t i = find_cell(b, space, from); i < end; i++) {
-        struct feed_value before = cell_value(&b->cells[i], UINT64_MAX);
+        struct feed_value before = cell_value(b->cells[i], UINT64_MAX);
 
         if (!before.there)
             continue;
-        each(arg, b->cells[i].key, before);
-        cell_set(&b->cells[i], (struct feed_value){0}, commit);
+        each(arg, b->cells[i]->key, before);
+        cell_set(b->cells[i], (struct feed_value){0}, commit);
     }
 }
 
@@ -276,10 +295,10 @@ const struct feed_key *states_next(struct feed_states *s, helios_branch_id id, u
     const struct feed_branch *b = shown_by(s, id, point);
 
     for (size_t i = *at; i < b->count; i++) {
-        *value = cell_value(&b->cells[i], point);
+        *value = cell_value(b->cells[i], point);
         *at = i + 1;
-        if (b->cells[i].key->space == space && value->there)
-            return b->cells[i].key;
+        if (b->cells[i]->key->space == space && value->there)
+            return b->cells[i]->key;
     }
     *at = b->count;
     return NULL;
@@ -301,14 +320,22 @@ void states_fork(struct feed_states *s, helios_branch_id id, helios_branch_id pa
     b->created = created;
     from = shown_by(s, parent, fork);
     b->since = fork < from->since ? STATES_BLIND : fork;
-    while (b->since != STATES_BLIND && (key = states_next(s, parent, 0, fork, &at, &value)))
-        cell_set(cell_make(b, key), value, 0);
+    while (b->since != STATES_BLIND && (key = states_next(s, parent, 0, fork, &at, &value))) {
+        b->cells = grown(b->cells, b->count, &b->capacity, sizeof(*b->cells));
+        b->cells[b->count] = cell_new(b, key, from->count);
+        b->cells[b->count++]->inherited = value;
+    }
+}
+
+void states_let_go(struct feed_states *s, helios_branch_id id)
+{
+    clear_branch(states_branch(s, id));
 }
 
 static void forget_versions(struct feed_branch *b, helios_seq latest)
 {
     for (size_t i = 0; i < b->count; i++) {
-        struct feed_cell *cell = &b->cells[i];
+        struct feed_cell *cell = b->cells[i];
 
         while (cell->count && cell->versions[cell->count - 1].commit > latest)
             free(cell->versions[--cell->count].value.bytes);

@@ -39,15 +39,23 @@ struct feed_version {
 };
 struct feed_cell {
     const struct feed_key *key;
+    struct feed_value inherited;   /* at the fork */
     struct feed_version *versions; /* ascending */
     uint32_t count, capacity;
+};
+/* Cells are allocated in pieces, and go with their branch. */
+struct feed_cells {
+    struct feed_cells *next;
+    size_t count, capacity;
+    struct feed_cell cells[];
 };
 struct feed_branch {
     bool made;
     helios_branch_id parent;
     helios_seq fork, created, dropped; /* dropped 0: it lives */
     helios_seq since;                  /* what it showed is known from here on; STATES_BLIND: it is not */
-    struct feed_cell *cells;           /* by space and key */
+    struct feed_cell **cells;          /* by space and key */
+    struct feed_cells *pieces;
     size_t count, capacity;
 };
 
@@ -78,6 +86,9 @@ void states_set(struct feed_states *, helios_branch_id, const struct feed_key *,
 void states_set_range(struct feed_states *, helios_branch_id, uint8_t space, helios_slice from, helios_slice to,
                       helios_seq commit,
                       void (*each)(void *arg, const struct feed_key *, struct feed_value before), void *arg);
+
+/* The branch was dropped, and no loss of power can take that back: nobody asks about it any more. */
+void states_let_go(struct feed_states *, helios_branch_id);
 
 /* A walk in order over what a branch shows at a point: *at begins as 0; NULL: the end. */
 const struct feed_key *states_next(struct feed_states *, helios_branch_id, uint8_t space, helios_seq point,

@@ -3,6 +3,7 @@
 #ifndef HELIOS_TESTS_HISTORY_TEST_H
 #define HELIOS_TESTS_HISTORY_TEST_H
 #include "engine/engine_internal.h"
+#include "tests/feed_replay.h"
 #include "tests/history_model.h"
 
 enum {
@@ -25,6 +26,7 @@ struct option_set {
     uint64_t retention; /* CHANGING: another one now and then, and at each open */
     unsigned kills;     /* of 10000 steps */
     unsigned heavy;     /* of 10000 steps so many write a batch that is ingested */
+    bool feed;          /* kept, and followed */
 };
 
 struct commit {
@@ -73,6 +75,7 @@ struct test {
     size_t tag_count, tags_made;
     unsigned char value[VALUE_MAX];
     helios_buf got;
+    struct feed_replay *replay;
     uint64_t gone, reopened, killed, lost, walked, listed, timed, tagged;
 };
 

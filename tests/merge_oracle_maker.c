@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "base/slice.h"
 #include "helios/helios.h"
+#include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -230,6 +231,8 @@ static bool merge_some(void)
 int main(int argc, char **argv)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
+    struct feed_replay_options replay = {.no_trim = true, .filters = 10};
+    struct feed_replay *judge;
     uint64_t merges, done = 0;
 
     assert(argc == 5);
@@ -240,7 +243,7 @@ int main(int argc, char **argv)
     assert(stream && judged);
     options.in_memory = true;
     options.memtable_bytes = 64 << 10;
-    options.history_retention = HELIOS_FOREVER;
+    options.history_retention = options.feed_retention = HELIOS_FOREVER;
     MUST(helios_open("oracle", &options, &db));
     write_some(0, NULL);
     while (done < merges) {
@@ -253,6 +256,10 @@ int main(int argc, char **argv)
     }
     fprintf(stream, "done\n");
     assert(fclose(stream) == 0 && fclose(judged) == 0);
+    replay.seed = merges;
+    judge = feed_replay_new(&replay);
+    feed_replay_follow(judge, db);
+    feed_replay_free(judge);
     MUST(helios_close(db));
     return 0;
 }

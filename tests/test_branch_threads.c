@@ -12,6 +12,7 @@
 #include "base/thread.h"
 #include "engine/engine_internal.h"
 #include "engine/identity.h"
+#include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -49,6 +50,8 @@ struct test {
     uint64_t seed, seconds;
     helios_branch_id sides[SIDES];
     _Atomic bool stop;
+    bool on_disk;
+    struct feed_replay *replay;         /* by its thread, then by main */
     _Atomic uint64_t counted[COUNTERS]; /* increments that were acknowledged */
     uint64_t put[WRITERS];              /* numbers on main, each by its writer alone */
     uint64_t put_on_side[WRITERS][SIDES];
@@ -602,12 +605,16 @@ static void open_database(struct test *t)
     t->options = (helios_options)HELIOS_OPTIONS_INIT;
     t->options.memtable_bytes = 64 << 10;
     t->options.history_retention = HELIOS_FOREVER;
+    t->options.feed_retention =
+        t->on_disk ? HELIOS_FOREVER : 0; /* in memory so much is written that the judge would take
+                                              longer than the test */
     MUST(engine_open(t->fs, t->path, &t->options, &t->db));
 }
 
 static void begin(struct test *t, bool disk)
 {
     strcpy(t->path, "/branches");
+    t->on_disk = disk;
     if (disk) {
         snprintf(t->path, sizeof(t->path), "/tmp/helios-branch-threads-%d", (int)getpid());
         (void)!helios_destroy(t->path);
@@ -623,6 +630,19 @@ static void begin(struct test *t, bool disk)
         MUST(helios_branch_create(t->db, i ? "side 1" : "side 0", 0, 0, &t->sides[i]));
 }
 
+/* Follows the feed while it is written. */
+static void *replay_run(void *arg)
+{
+    struct worker *w = arg;
+    struct test *t = w->test;
+
+    while (!atomic_load(&t->stop)) {
+        feed_replay_follow(t->replay, t->db);
+        thread_sleep(random_below(&w->rng, 300000));
+    }
+    return NULL;
+}
+
 static const struct {
     void *(*run)(void *);
     unsigned count;
@@ -634,6 +654,7 @@ static const struct {
     {read_run, 1},
     {close_run, 1},
     {write_to_closing_run, CLOSERS},
+    {replay_run, 1},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), THREADS_MAX = 16 };
 
@@ -657,6 +678,7 @@ static void run(struct test *t)
 
 int main(int argc, char **argv)
 {
+    struct feed_replay_options replay = {.others_write = true, .no_trim = true};
     static struct test t = {.seed = 1, .seconds = 3};
     size_t merges;
     bool disk = false;
@@ -670,10 +692,17 @@ int main(int argc, char **argv)
             t.seconds = strtoull(argv[++i], NULL, 10);
     }
     begin(&t, disk);
+    replay.seed = t.seed;
+    t.replay = feed_replay_new(&replay);
     run(&t);
     check_acknowledged(&t);
+    feed_replay_release(t.replay);
     MUST(helios_close(t.db));
     open_database(&t);
+    feed_replay_opened(t.replay, t.db);
+    feed_replay_follow(t.replay, t.db);
+    feed_replay_report(t.replay);
+    feed_replay_free(t.replay);
     check_acknowledged(&t);
     merges = check_merges_into(&t, 0);
     for (unsigned i = 0; i < SIDES; i++)

@@ -12,7 +12,7 @@
  * Usage: test_crash [seed [kills [directory]]] */
 #undef NDEBUG
 #include "base/random.h"
-#include "helios/helios.h"
+#include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -75,6 +75,7 @@ static struct shared *shared;
 static struct model models[THREADS];
 static struct model tagged[TAGS][THREADS]; /* what each tag should show */
 static int round_now;
+static struct feed_replay *replay; /* the judge of the feed, which lives in the parent */
 
 static void failed(const char *what)
 {
@@ -366,6 +367,7 @@ static helios_options options_make(void)
     options.block_bytes = 2048;
     options.background_threads = 2;
     options.history_retention = retentions[round_now % 4];
+    options.feed_retention = HELIOS_FOREVER;
     return options;
 }
 
@@ -543,6 +545,15 @@ static void check_commits(helios_db *db)
     CHECK(last == 0 || last == helios_latest(db));
 }
 
+/* The feed goes on from where it was before the kill; what was followed is let go of. */
+static void check_feed(helios_db *db)
+{
+    feed_replay_opened(replay, db);
+    feed_replay_follow(replay, db);
+    feed_replay_release(replay);
+    MUST(helios_feed_trim(db, helios_latest(db) + 1, NULL));
+}
+
 static void judge(const char *path)
 {
     helios_options options = options_make();
@@ -551,6 +562,7 @@ static void judge(const char *path)
 
     MUST(helios_open(path, &options, &db));
     check_commits(db);
+    check_feed(db);
     for (int t = 0; t < THREADS; t++) {
         uint64_t done = read_counter(db, 0, t, &buf);
 
@@ -603,6 +615,7 @@ static void live_and_die(const char *path, uint64_t ms)
 int main(int argc, char **argv)
 {
     char made[PATH_MAX] = "/tmp/helios-crash-XXXXXX", path[PATH_MAX + 8];
+    struct feed_replay_options options = {.consumer = "judge", .no_trim = true};
     int kills, in_open = 0;
     uint64_t total = 0;
     struct random rng;
@@ -617,6 +630,8 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert(shared != MAP_FAILED);
     random_seed(&rng, seed);
+    options.seed = seed;
+    replay = feed_replay_new(&options);
     for (round_now = 0; round_now < kills; round_now++) {
         live_and_die(path, round_now % OPEN_EVERY == 0
                                ? random_below(&rng, LIFE_OPEN_MS)
@@ -628,6 +643,8 @@ int main(int argc, char **argv)
         total += models[t].done;
     MUST(helios_destroy(path));
     assert(rmdir(made) == 0);
+    feed_replay_report(replay);
+    feed_replay_free(replay);
     printf("%d kills, %d of them during an open, %" PRIu64 " commits\n", kills, in_open, total);
     return 0;
 }

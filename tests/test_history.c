@@ -14,13 +14,13 @@
 
 static const struct option_set sets[] = {
 #define CHANGING 12345
-    {"forever", 300, 64 << 10, 4096, 14, HELIOS_COMPRESSION_LZ4, HELIOS_FOREVER, 4, 4},
-    {"none", 800, 64 << 10, 4096, 14, HELIOS_COMPRESSION_LZ4, 0, 4, 10},
-    {"changing", 400, 128 << 10, 4096, 10, HELIOS_COMPRESSION_NONE, CHANGING, 4, 10},
-    {"small_blocks", 300, 64 << 10, 1024, 0, HELIOS_COMPRESSION_NONE, CHANGING, 4, 5},
-    {"large_blocks", 600, 256 << 10, 65536, 14, HELIOS_COMPRESSION_ZSTD, CHANGING, 4, 10},
-    {"many_keys", 4000, 64 << 10, 1024, 5, HELIOS_COMPRESSION_LZ4, CHANGING, 3, 20},
-    {"power", 300, 64 << 10, 4096, 14, HELIOS_COMPRESSION_LZ4, CHANGING, 30, 20},
+    {"forever", 300, 64 << 10, 4096, 14, HELIOS_COMPRESSION_LZ4, HELIOS_FOREVER, 4, 4, true},
+    {"none", 800, 64 << 10, 4096, 14, HELIOS_COMPRESSION_LZ4, 0, 4, 10, false},
+    {"changing", 400, 128 << 10, 4096, 10, HELIOS_COMPRESSION_NONE, CHANGING, 4, 10, true},
+    {"small_blocks", 300, 64 << 10, 1024, 0, HELIOS_COMPRESSION_NONE, CHANGING, 4, 5, true},
+    {"large_blocks", 600, 256 << 10, 65536, 14, HELIOS_COMPRESSION_ZSTD, CHANGING, 4, 10, false},
+    {"many_keys", 4000, 64 << 10, 1024, 5, HELIOS_COMPRESSION_LZ4, CHANGING, 3, 20, true},
+    {"power", 300, 64 << 10, 4096, 14, HELIOS_COMPRESSION_LZ4, CHANGING, 30, 20, true},
 };
 
 static uint32_t any_size(struct test *t)
@@ -475,7 +475,9 @@ static void open_database(struct test *t)
     o->history_retention = any_retention(t);
     if (t->verbose)
         printf("step %" PRIu64 ": open, retention %" PRIu64 "\n", t->step, o->history_retention);
+    o->feed_retention = t->set->feed ? HELIOS_FOREVER : 0;
     MUST(t, engine_open(t->fs, "/history", o, &t->db));
+    feed_replay_opened(t->replay, t->db);
 }
 
 static void release_handles(struct test *t)
@@ -652,8 +654,10 @@ static void one_step(struct test *t)
         crash(t);
     else if (dice < 60)
         MUST(t, helios_flush(t->db));
-    else if (dice < 65)
+    else if (dice < 63)
         compact(t);
+    else if (dice < 65)
+        feed_replay_follow(t->replay, t->db);
     else if (dice < 80)
         change_retention(t);
     else if (dice < 5000)
@@ -662,8 +666,20 @@ static void one_step(struct test *t)
         read_step(t);
 }
 
+static void tell_where(const void *arg)
+{
+    const struct test *t = arg;
+
+    fprintf(stderr, "  test_history --set %s --seed %" PRIu64 ", step %" PRIu64 "\n", t->set->name, t->seed,
+            t->step);
+}
+
 static void run(struct test *t)
 {
+    const struct feed_replay_options replay = {
+        .seed = t->seed, .where = tell_where, .arg = t, .no_sync = true, .no_trim = true};
+
+    t->replay = feed_replay_new(&replay);
     random_seed(&t->rng, t->seed);
     history_init(&t->history, t->set->pool, &t->rng);
     MUST(t, io_faulty_new(t->seed, &t->fs));
@@ -674,6 +690,7 @@ static void run(struct test *t)
     for (t->step = 1; t->step <= t->steps; t->step++)
         one_step(t);
     scan_all(t);
+    feed_replay_follow(t->replay, t->db);
     MUST(t, helios_verify(t->db, NULL, NULL));
     release_handles(t);
     printf("test_history --set %s --seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64
@@ -681,6 +698,8 @@ static void run(struct test *t)
            ", keys walked %" PRIu64 ", lists %" PRIu64 ", times %" PRIu64 ", tags %" PRIu64 "\n",
            t->set->name, t->seed, t->steps, t->checks, t->commit_count, t->gone, t->reopened, t->killed,
            t->lost, t->walked, t->listed, t->timed, t->tagged);
+    feed_replay_report(t->replay);
+    feed_replay_free(t->replay);
     MUST(t, helios_close(t->db));
     io_free(t->fs);
     helios_buf_free(&t->got);

@@ -8,6 +8,7 @@
  * it saw. What a transaction must see of its own writes is kept beside it and compared at once. */
 #undef NDEBUG
 #include "tests/isolation_client.h"
+#include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -343,6 +344,7 @@ static void open_database(struct run *r)
     options.memtable_bytes = memtables[random_below(&rng, 4)];
     options.history_retention = r->retention = retentions[random_below(&rng, 3)];
     options.background_threads = 2;
+    options.feed_retention = r->draw % 2 ? HELIOS_FOREVER : 0;
     MUST(r, io_memory_new(&r->fs));
     MUST(r, engine_open(r->fs, "/isolation", &options, &r->db));
 }
@@ -376,6 +378,16 @@ static void fill(struct client *c)
     helios_txn_free(c->txn);
 }
 
+/* Of half of the runs: the feed has what was committed. */
+static void check_feed(struct run *r)
+{
+    const struct feed_replay_options options = {.seed = r->draw, .no_trim = true};
+    struct feed_replay *replay = feed_replay_new(&options);
+
+    feed_replay_follow(replay, r->db);
+    feed_replay_free(replay);
+}
+
 /* Returns how many transactions there were. */
 static uint64_t run_one(const struct workload *workload, enum mode mode, unsigned threads,
                         uint64_t transactions, uint64_t seed, uint64_t draw)
@@ -394,6 +406,7 @@ static uint64_t run_one(const struct workload *workload, enum mode mode, unsigne
     if (workload->body == counter_body)
         check_counters(&c);
     read_turn(&c);
+    check_feed(&r);
     helios_buf_free(&c.value);
     found = iso_check(r.logs, THREADS_MAX + 1, workload->keys, stdout);
     ids = atomic_load(&r.ids);

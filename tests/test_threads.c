@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "engine/engine_internal.h"
 #include "engine/identity.h"
+#include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct test {
     uint64_t seed, seconds;
     helios_options options;
     _Atomic bool stop;
+    struct feed_replay *replay;            /* by its thread, then by main */
     _Atomic uint64_t acknowledged[GROUPS]; /* the newest counter that a writer knows to be visible */
     _Atomic uint64_t writes, reads;
 };
@@ -294,9 +296,22 @@ static void *upkeep_run(void *arg)
     return NULL;
 }
 
+/* Follows the feed while it is written. */
+static void *replay_run(void *arg)
+{
+    struct worker *w = arg;
+    struct test *t = w->test;
+
+    while (!atomic_load(&t->stop)) {
+        feed_replay_follow(t->replay, t->db);
+        thread_sleep(random_below(&w->rng, 300000));
+    }
+    return NULL;
+}
+
 /* ---- running ---- */
 
-enum { WORKERS = GROUPS + READERS + 1 };
+enum { WORKERS = GROUPS + READERS + 2 };
 
 static void run(struct test *t)
 {
@@ -305,7 +320,10 @@ static void run(struct test *t)
     struct seen before, after;
 
     for (unsigned i = 0; i < WORKERS; i++) {
-        void *(*work)(void *) = i < GROUPS ? write_run : i < GROUPS + READERS ? read_run : upkeep_run;
+        void *(*work)(void *) = i < GROUPS             ? write_run
+                                : i < GROUPS + READERS ? read_run
+                                : i < WORKERS - 1      ? upkeep_run
+                                                       : replay_run;
 
         workers[i] = (struct worker){.test = t, .index = i};
         random_seed(&workers[i].rng, t->seed * 100 + i);
@@ -316,16 +334,21 @@ static void run(struct test *t)
     for (unsigned i = 0; i < WORKERS; i++)
         thread_join(threads[i]);
     walk(t->db, NULL, false, false, &before);
+    feed_replay_release(t->replay);
     MUST(helios_close(t->db));
     MUST(engine_open(t->fs, t->path, &t->options, &t->db));
     walk(t->db, NULL, true, false, &after);
     same(&before, &after);
+    feed_replay_opened(t->replay, t->db);
+    feed_replay_follow(t->replay, t->db);
+    feed_replay_report(t->replay);
     MUST(helios_verify(t->db, NULL, NULL));
     MUST(helios_close(t->db));
 }
 
 int main(int argc, char **argv)
 {
+    struct feed_replay_options replay = {.others_write = true, .no_trim = true};
     struct test t = {.seed = 1, .seconds = 5};
     bool disk = false;
 
@@ -341,6 +364,7 @@ int main(int argc, char **argv)
     t.options.block_cache_bytes = 256 << 10;
     t.options.history_retention = t.seed % 2 ? 0 : 1000000;
     t.options.background_threads = 3;
+    t.options.feed_retention = HELIOS_FOREVER;
     snprintf(t.path, sizeof(t.path), "/threads");
     if (disk) {
         snprintf(t.path, sizeof(t.path), "%s/helios-threads-XXXXXX",
@@ -351,7 +375,10 @@ int main(int argc, char **argv)
         MUST(io_memory_new(&t.fs));
     }
     MUST(engine_open(t.fs, t.path, &t.options, &t.db));
+    replay.seed = t.seed;
+    t.replay = feed_replay_new(&replay);
     run(&t);
+    feed_replay_free(t.replay);
     printf("seed %" PRIu64 ": %" PRIu64 " batches, %" PRIu64 " reads\n", t.seed, atomic_load(&t.writes),
            atomic_load(&t.reads));
     MUST(directory_remove_ours(t.fs, t.path, true));

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "engine/txn.h"
+#include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,6 +53,7 @@ static helios_db *open_small(struct io_fs *fs)
     options.block_cache_bytes = 1 << 20;
     options.history_retention = 0;
     options.transaction_bytes = 0;
+    options.feed_retention = HELIOS_FOREVER;
     MUST(engine_open(fs, "/db", &options, &db));
     return db;
 }
@@ -520,8 +522,17 @@ static void check_all(void)
     helios_iter_free(it);
 }
 
+static void tell_where(const void *arg)
+{
+    (void)arg;
+    fprintf(stderr, "  test_txn model --seed %" PRIu64 ", step %u\n", seed, step);
+}
+
 static void model(void)
 {
+    const struct feed_replay_options options = {.seed = seed, .where = tell_where, .no_trim = true};
+    struct feed_replay *replay = feed_replay_new(&options);
+
     memset(&w, 0, sizeof(w));
     random_seed(&w.rng, seed);
     make_keys();
@@ -540,6 +551,8 @@ static void model(void)
             use_txn(&w.txns[below(TXNS)]);
         if (step % 500 == 0)
             check_all();
+        if (step % 2000 == 0)
+            feed_replay_follow(replay, w.db);
     }
     for (int i = 0; i < TXNS; i++)
         if (w.txns[i].txn)
@@ -548,6 +561,9 @@ static void model(void)
     MUST(helios_close(w.db));
     w.db = open_small(w.fs);
     check_all();
+    feed_replay_follow(replay, w.db);
+    feed_replay_report(replay);
+    feed_replay_free(replay);
     MUST(helios_verify(w.db, NULL, NULL));
     MUST(helios_close(w.db));
     io_free(w.fs);
