@@ -30,6 +30,7 @@ const char *helios_status_name(helios_status status)
         [HELIOS_UNSUPPORTED] = "HELIOS_UNSUPPORTED",
         [HELIOS_IO] = "HELIOS_IO",
         [HELIOS_NO_MEMORY] = "HELIOS_NO_MEMORY",
+        [HELIOS_GAP] = "HELIOS_GAP",
     };
 
     if ((size_t)status >= sizeof(names) / sizeof(names[0]))

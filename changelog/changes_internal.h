@@ -1,6 +1,6 @@
 /* changes_internal.h - a cursor over the change feed, as the files of this room share it. feed_cursor.c makes it and hands
- * entries out; follow.c finds the next commit, or waits for one; entries.c makes entries of it; images.c reads the state
- * before it. */
+ * entries out; follow.c finds the next commit, or waits for one; entries.c makes entries of it; origin.c knows whose they
+ * are; images.c reads the state before it. */
 #ifndef HELIOS_CHANGELOG_CHANGES_INTERNAL_H
 #define HELIOS_CHANGELOG_CHANGES_INTERNAL_H
 #include "changelog/delta_tables.h"
@@ -8,6 +8,7 @@
 #include "changelog/notify.h"
 #include "changelog/own.h"
 #include "engine/feed.h"
+#include "engine/origins.h"
 
 /* One entry with the bytes that are not its record's: two of them, as one is always made ahead. */
 struct change_entry {
@@ -27,6 +28,22 @@ struct expansion {
     helios_slice lower, upper; /* what of it is wanted; the record's, the tables' or the prefix's bytes */
 };
 
+/* Whose a commit's operations are. */
+struct change_origin {
+    bool applied;                /* another node's; but for own decisions among them */
+    struct record_origin record; /* then; borrowed from the log cursor */
+    struct reader own;           /* the keys of own decisions that are still to come, and the first of them */
+    bool has_own;
+    uint8_t own_space;
+    helios_slice own_key;
+    helios_seq previous;     /* of the other node: what was given of it before */
+    helios_seq own_previous; /* likewise of this database */
+    bool foreign_wanted, foreign_given;
+    /* The operation that was read last. */
+    bool is_own;
+    helios_seq lsn; /* there, if it is not */
+};
+
 /* The commit that is being handed out. */
 struct change_commit {
     struct wal_record record; /* its body is the log cursor's */
@@ -35,7 +52,9 @@ struct change_commit {
     uint32_t at;             /* operations read */
     struct reader reader;    /* COMMIT */
     struct ingested *tables; /* INGEST; else NULL */
-    struct own own;          /* built where the state before an operation is wanted */
+    struct change_origin origin;
+    bool begun;     /* an entry was made of it */
+    struct own own; /* built where the state before an operation is wanted */
     struct expansion expansion;
 };
 
@@ -49,7 +68,10 @@ struct helios_changes {
     const struct delta_tables *tables; /* keys of others are not wanted; NULL: all are */
     bool one_branch;
     helios_branch_id branch;
-    bool images, expand, unsynced, all_spaces;
+    bool images, expand, unsynced, all_spaces, for_apply;
+    uint32_t kinds; /* bits of helios_change_kind */
+    bool one_origin, own_wanted;
+    unsigned char origin[NODE_BYTES];
     /* Where it stands. */
     struct wal_cursor *log;
     helios_seq next; /* everything below was read */
@@ -59,6 +81,13 @@ struct helios_changes {
     wal_pos published, upto;
     struct wal_record pending; /* read, not yet visible */
     bool has_pending;
+    /* What own entries come after: moved by each commit; the own number stands at own_at. Not known before the first. */
+    bool clock_known;
+    helios_buf clock;
+    size_t own_at;
+    helios_buf given;     /* the last commit given of each other node, */
+    helios_seq own_given; /* and of this one: */
+    bool own_given_known; /* where what was given before `from` counts, that is looked up when it is needed */
     struct change_commit commit;
     struct change_entry entries[2];
     unsigned ahead; /* which of them is the next one */
@@ -87,6 +116,20 @@ void commit_end(helios_changes *);
 helios_status commit_next(helios_changes *) CHECKED;
 /* HELIOS_CORRUPT, naming the commit's place in the log. */
 helios_status commit_damaged(const helios_changes *);
+
+/* ---- origin.c ---- */
+/* Begins with a commit: takes the prefix off its record. *good false: damaged. */
+helios_status change_origin_begin(helios_changes *, struct wal_record *, bool *good) CHECKED;
+/* An operation was read from the commit. */
+void change_origin_read(helios_changes *, const struct op *);
+/* The next entry is to be one of the operation that was read last: fills in what tells where it came from. */
+helios_status change_origin_tell(helios_changes *, helios_change *) CHECKED;
+/* At the end of a commit: whether an entry of kind NONE has to tell that it was there. */
+bool change_origin_wants_none(const helios_changes *);
+static inline bool change_origin_wanted(const helios_changes *c)
+{
+    return c->commit.origin.is_own ? c->own_wanted : c->commit.origin.foreign_wanted;
+}
 
 /* ---- images.c ---- */
 /* Whether images or the keys of ranges are wanted: history is read. */

@@ -30,6 +30,26 @@ static bool space_wanted(const helios_changes *c, uint8_t space)
     }
 }
 
+/* Which kind an operation is, as entries have it. */
+static const helios_change_kind kinds[] = {
+    [KIND_VALUE] = HELIOS_CHANGE_PUT,
+    [KIND_TOMBSTONE] = HELIOS_CHANGE_DELETE,
+    [KIND_RANGE_DELETE] = HELIOS_CHANGE_DELETE_RANGE,
+};
+
+static bool kind_wanted(const helios_changes *c, const struct op *op)
+{
+    bool expanded = op->kind == KIND_RANGE_DELETE && c->expand;
+
+    return c->kinds >> (expanded ? HELIOS_CHANGE_DELETE : kinds[op->kind]) & 1;
+}
+
+/* The rows of applied commits: entries tell what they say. */
+static bool is_row(const struct op *op)
+{
+    return op->space == SPACE_SYSTEM && op->key.size && slice_bytes(op->key)[0] == ORIGIN_KEY;
+}
+
 /* A range that meets the keys with the prefix is one of them. */
 static bool prefix_wanted(const helios_changes *c, const struct op *op)
 {
@@ -55,10 +75,21 @@ static bool table_wanted(const helios_changes *c, const struct op *op)
 static bool wanted(const helios_changes *c, const struct op *op)
 {
     return space_wanted(c, op->space) && (!c->one_branch || op->branch == c->branch) && prefix_wanted(c, op) &&
-           table_wanted(c, op);
+           kind_wanted(c, op) && change_origin_wanted(c) && !is_row(op) && table_wanted(c, op);
 }
 
 /* ---- beginning ---- */
+
+/* Of the whole commit. */
+static bool nothing_wanted(const helios_changes *c)
+{
+    const struct change_commit *k = &c->commit;
+
+    if (k->origin.applied)
+        return !c->own_wanted && !k->origin.foreign_wanted;
+    return !c->own_wanted ||
+           (c->one_branch && k->record.branch != WAL_BRANCH_MANY && k->record.branch != c->branch);
+}
 
 /* What the commit does itself; for the keys of ranges alone not before it has one. */
 static helios_status know_own(helios_changes *c)
@@ -75,15 +106,19 @@ static helios_status know_own(helios_changes *c)
 helios_status commit_begin(helios_changes *c, const struct wal_record *record)
 {
     struct change_commit *k = &c->commit;
-    helios_status status = HELIOS_OK;
+    bool good = true;
+    helios_status status;
 
     k->record = *record;
     k->last = record->first + record->op_count - 1;
     k->at = 0;
-    if (record->flags != 0)
-        return commit_damaged(c);
-    if (c->one_branch && record->branch != WAL_BRANCH_MANY && record->branch != c->branch)
-        return HELIOS_OK; /* nothing of it is wanted */
+    k->begun = false;
+    record = &k->record;
+    status = change_origin_begin(c, &k->record, &good);
+    if (status == HELIOS_OK && !good)
+        status = commit_damaged(c);
+    if (status != HELIOS_OK || nothing_wanted(c))
+        return status;
     k->reader = reader_make(record->body.data, record->body.size);
     if (record->type == WAL_INGEST)
         status = ingested_open(c->db, record, &k->tables);
@@ -130,6 +165,7 @@ static helios_status read_op(helios_changes *c, struct op *op, bool *there)
             op->branch = record->branch;
     }
     k->at++;
+    change_origin_read(c, op);
     return HELIOS_OK;
 }
 
@@ -154,11 +190,6 @@ static helios_status keep_bytes(const helios_changes *c, struct change_entry *e)
 
 static helios_status show(helios_changes *c, const struct op *op, uint32_t index)
 {
-    static const helios_change_kind kinds[] = {
-        [KIND_VALUE] = HELIOS_CHANGE_PUT,
-        [KIND_TOMBSTONE] = HELIOS_CHANGE_DELETE,
-        [KIND_RANGE_DELETE] = HELIOS_CHANGE_DELETE_RANGE,
-    };
     const struct change_commit *k = &c->commit;
     struct change_entry *e = &c->entries[c->ahead];
     helios_status status;
@@ -171,14 +202,37 @@ static helios_status show(helios_changes *c, const struct op *op, uint32_t index
         .kind = kinds[op->kind],
         .space = op->space,
         .key = op->key,
-        .origin_lsn = k->record.first + index,
     };
     if (op->kind != KIND_TOMBSTONE)
         e->change.value = op->value;
-    memcpy(e->change.origin, c->db->node_id, sizeof(e->change.origin));
-    status = keep_bytes(c, e);
+    status = change_origin_tell(c, &e->change);
+    if (status == HELIOS_OK)
+        status = keep_bytes(c, e);
     if (status == HELIOS_OK && c->images && op->kind != KIND_RANGE_DELETE)
         status = image_before(c, op, index, e);
+    c->has_ahead = status == HELIOS_OK;
+    return status;
+}
+
+/* A commit was applied here, and nothing of it is there to be given. */
+static helios_status show_none(helios_changes *c)
+{
+    struct change_commit *k = &c->commit;
+    struct change_entry *e = &c->entries[c->ahead];
+    helios_status status;
+
+    k->origin.is_own = false;
+    k->origin.lsn = k->origin.record.origin.commit;
+    e->large = false;
+    e->change = (helios_change){
+        .lsn = k->last,
+        .commit = k->last,
+        .time = k->record.time,
+        .branch = k->origin.record.origin.branch,
+        .kind = HELIOS_CHANGE_NONE,
+        .key = slice_make("", 0),
+    };
+    status = change_origin_tell(c, &e->change);
     c->has_ahead = status == HELIOS_OK;
     return status;
 }
@@ -227,6 +281,8 @@ helios_status commit_next(helios_changes *c)
             continue;
         }
         status = read_op(c, &op, &there);
+        if (status == HELIOS_OK && !there && change_origin_wants_none(c))
+            return show_none(c);
         if (status != HELIOS_OK || !there || (c->to && k->record.first + k->at - 1 > c->to))
             break;
         status = consider(c, &op, k->at - 1);

@@ -124,6 +124,12 @@ static helios_status take_options(helios_changes *c, const helios_changes_option
     c->expand = options->expand_ranges;
     c->unsynced = options->unsynced;
     c->all_spaces = options->all_spaces;
+    c->for_apply = options->for_apply;
+    c->kinds = options->kinds ? options->kinds : UINT32_MAX;
+    c->one_origin = options->origin != NULL;
+    if (c->one_origin)
+        memcpy(c->origin, options->origin, NODE_BYTES);
+    c->own_wanted = !c->one_origin || memcmp(c->origin, c->db->node_id, NODE_BYTES) == 0;
     if (options->from && options->from_time)
         return fail(HELIOS_INVALID, "a number and a time were given to begin at");
     if (options->from > SEQ_MAX)
@@ -289,6 +295,8 @@ void helios_changes_free(helios_changes *c)
     }
     helios_buf_free(&c->prefix);
     helios_buf_free(&c->prefix_end);
+    helios_buf_free(&c->clock);
+    helios_buf_free(&c->given);
     atomic_fetch_sub_explicit(&c->db->iterators, 1, memory_order_release);
     mem_free(c);
 }

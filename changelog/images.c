@@ -171,9 +171,9 @@ static helios_status show_key(helios_changes *c, struct change_entry *e, helios_
         .kind = HELIOS_CHANGE_DELETE,
         .space = x->range.space,
         .key = buf_slice(&e->key),
-        .origin_lsn = k->record.first + x->index,
     };
-    memcpy(e->change.origin, c->db->node_id, sizeof(e->change.origin));
+    if (status == HELIOS_OK)
+        status = change_origin_tell(c, &e->change);
     if (status != HELIOS_OK || !c->images)
         return status;
     before = value ? *value : helios_iter_value(x->tree);

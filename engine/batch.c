@@ -240,7 +240,7 @@ helios_status batch_append_on(struct helios_batch *batch, helios_branch_id branc
     unsigned char header[OP_HEADER_MAX];
     size_t size = op_header(header, kind, space, key, value);
 
-    assert(batch->several_branches && kind != KIND_RANGE_DELETE);
+    assert(batch->several_branches);
     memmove(header + 6, header + 2, size - 2); /* behind kind and space */
     put_u32(header + 2, branch);
     return append_encoded(batch, kind, slice_make(header, size + 4), key, value);

@@ -6,7 +6,8 @@
  * kind is enum key_kind: VALUE and RANGE_DELETE have a value (the latter's is the exclusive end). Keys
  * are user keys without their layer.
  *
- * A record of several branches (a merge's) has puts and deletes alone, of each key of a branch one. */
+ * A record of several branches (a merge's, or an applied commit's that is not main's) has of each key of a branch one
+ * operation; its range deletes, which only the latter has, come before all others and delete nothing of the same record. */
 #ifndef HELIOS_ENGINE_BATCH_H
 #define HELIOS_ENGINE_BATCH_H
 #include "base/buf.h"
@@ -55,7 +56,7 @@ void batch_release(struct helios_batch *);
 helios_status batch_append(struct helios_batch *, enum key_kind, uint8_t space, helios_slice key,
                            helios_slice value) CHECKED;
 void batch_truncate(struct helios_batch *, size_t count);
-/* For a batch of several branches: a put or delete of a key that none before has. */
+/* For a batch of several branches: a put or delete of a key that none before has, or, before those, a range delete. */
 helios_status batch_append_on(struct helios_batch *, helios_branch_id, enum key_kind, uint8_t space,
                               helios_slice key, helios_slice value) CHECKED;
 /* Of an operation that puts another value of the same size. */

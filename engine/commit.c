@@ -22,12 +22,6 @@ struct op write_set_at(const struct write_set *set, size_t index)
     return set->batch ? batch_at(set->batch, index) : set->one;
 }
 
-/* Whose layer an operation of a commit on `branch` goes to. */
-static helios_branch_id op_branch(helios_branch_id branch, const struct op *op)
-{
-    return branch == WAL_BRANCH_MANY ? op->branch : branch;
-}
-
 bool write_set_superseded(const struct write_set *set, size_t index)
 {
     return set->batch && set->batch->ops[index].superseded;
@@ -404,9 +398,9 @@ static helios_status prepare_ranges(struct preparation *p, helios_branch_id bran
 
         if (op.kind != KIND_RANGE_DELETE)
             continue;
-        status = append_layered(&p->range_keys, branch, op.space, op.key);
+        status = append_layered(&p->range_keys, op_branch(branch, &op), op.space, op.key);
         if (status == HELIOS_OK)
-            status = append_layered(&p->range_keys, branch, op.space, op.value);
+            status = append_layered(&p->range_keys, op_branch(branch, &op), op.space, op.value);
         if (status != HELIOS_OK)
             return status;
         p->ranges[p->range_count].from.size = op.key.size + KEY_LAYER_BYTES;
@@ -468,7 +462,8 @@ static helios_status prepare_and_reserve(struct helios_db *db, struct preparatio
         if (status == HELIOS_OK)
             status = stretch_prepare(&p->slot->stretch);
         if (status == HELIOS_OK)
-            result = reserve_try(db, branch, p->slot, set->count, record_size, footprint, reserved);
+            result = reserve_try(db, write_set_gate(set, branch), p->slot, set->count, record_size, footprint,
+                                 reserved);
         if (status == HELIOS_LIMIT)
             mem_slot_ref(p->slot);
         epoch_leave();
@@ -519,6 +514,7 @@ static helios_status write_record(struct helios_db *db, const struct reserved *r
         .time = reserved->time,
         .synced = reserved->log.synced,
         .branch = branch,
+        .flags = set->origin.data && type != WAL_VOID ? WAL_RECORD_ORIGIN : 0,
         .body = {NULL, set->body_size},
     };
 

@@ -23,6 +23,7 @@
 #include "engine/event_log.h"
 #include "engine/feed_state.h"
 #include "engine/manifest.h"
+#include "engine/origin_state.h"
 #include "engine/tags.h"
 #include "engine/version.h"
 #include "memtable/memtable.h"
@@ -123,10 +124,11 @@ struct helios_db {
     helios_seq first_number; /* of this open's commits; all below was there or is skipped */
     struct table_home home;
     struct cache *cache;
-    struct pins *pins;   /* points */
-    struct pins *floors; /* from a point on: transactions, histories */
-    struct tags tags;    /* its own locks */
-    struct feed feed;    /* likewise */
+    struct pins *pins;      /* points */
+    struct pins *floors;    /* from a point on: transactions, histories */
+    struct tags tags;       /* its own locks */
+    struct feed feed;       /* likewise */
+    struct origins origins; /* likewise */
     struct registry *registry;
     struct branch_holds holds; /* its own lock */
     _Atomic uint64_t
@@ -220,6 +222,8 @@ struct write_set {
     helios_slice pieces[3];
     size_t piece_count;
     uint64_t body_size, user_bytes;
+    helios_slice origin; /* of an applied commit, in front of the operations in the record; its first piece */
+    bool holds_gate;     /* its writer has closed the gate of its branch */
     struct helios_txn *txn; /* validates once more behind the reservation; NULL: nothing to validate */
 };
 
@@ -265,6 +269,16 @@ helios_status write_system(struct helios_db *, helios_durability, enum key_kind,
                            helios_slice value, helios_seq *commit) CHECKED;
 /* All of a settled batch. */
 struct write_set write_set_of(struct helios_batch *);
+/* Whose layer an operation of a commit on `branch` goes to. */
+static inline helios_branch_id op_branch(helios_branch_id branch, const struct op *op)
+{
+    return branch == WAL_BRANCH_MANY ? op->branch : branch;
+}
+/* Whose gate a commit on `branch` has to pass: none, if its writer holds it. */
+static inline helios_branch_id write_set_gate(const struct write_set *set, helios_branch_id branch)
+{
+    return set->holds_gate ? WAL_BRANCH_MANY : branch;
+}
 /* Resolves the default; HELIOS_INVALID. */
 helios_status write_durability(struct helios_db *, helios_durability *) CHECKED;
 struct op write_set_at(const struct write_set *, size_t index);

@@ -22,15 +22,32 @@ static helios_status drain(struct helios_db *db)
     return publish_wait(db, last);
 }
 
+/* False: the branch has one. */
+static bool add(struct helios_db *db, struct gate *gate)
+{
+    const struct gate *other;
+
+    mutex_lock(&db->commit_mu);
+    for (other = db->gates; other && other->branch != gate->branch; other = other->next)
+        ;
+    if (!other) {
+        gate->next = db->gates;
+        db->gates = gate;
+    }
+    mutex_unlock(&db->commit_mu);
+    return !other;
+}
+
 helios_status gate_close(struct helios_db *db, struct gate *gate, helios_branch_id branch)
 {
     helios_status status;
 
     gate->branch = branch;
-    mutex_lock(&db->commit_mu);
-    gate->next = db->gates;
-    db->gates = gate;
-    mutex_unlock(&db->commit_mu);
+    while (!add(db, gate)) {
+        status = gate_wait(db);
+        if (status != HELIOS_OK)
+            return status;
+    }
     status = drain(db);
     if (status != HELIOS_OK)
         gate_open(db, gate);

@@ -11,8 +11,8 @@ struct gate {
 };
 
 /* No commit on the branch is reserved until gate_open(); its writers wait. Returns when all that were reserved before are
- * visible. The holder commits with WAL_BRANCH_MANY, which passes; nobody else closes a gate of the same branch. On failure
- * it is open. */
+ * visible. The holder commits with WAL_BRANCH_MANY, or a write set that holds_gate, which passes; who else
+ * closes a gate of the same branch waits. On failure it is open. */
 helios_status gate_close(struct helios_db *, struct gate *, helios_branch_id) CHECKED;
 void gate_open(struct helios_db *, struct gate *);
 

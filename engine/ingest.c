@@ -17,7 +17,7 @@ struct batch_cursor {
     struct cursor cursor;
     const struct write_set *set;
     helios_branch_id branch;
-    uint32_t *order; /* indices of the operations that count, by space and key */
+    uint32_t *order; /* indices of the operations that count, by branch, space and key */
     size_t count, at;
     helios_buf key;
 };
@@ -27,6 +27,8 @@ static int compare_ops(const void *a, const void *b, void *arg)
     const struct write_set *set = arg;
     struct op x = write_set_at(set, *(const uint32_t *)a), y = write_set_at(set, *(const uint32_t *)b);
 
+    if (x.branch != y.branch) /* 0 in all, where the commit is on one */
+        return x.branch < y.branch ? -1 : 1;
     return x.space != y.space ? (x.space < y.space ? -1 : 1) : slice_compare(x.key, y.key);
 }
 
@@ -39,7 +41,7 @@ static void batch_cursor_show(struct batch_cursor *b)
     if (!b->cursor.valid)
         return;
     op = write_set_at(b->set, b->order[b->at]);
-    key_put_layer(layer, b->branch, op.space);
+    key_put_layer(layer, op_branch(b->branch, &op), op.space);
     b->key.size = 0;
     b->cursor.status = buf_append(&b->key, layer, sizeof(layer));
     if (b->cursor.status == HELIOS_OK)
@@ -114,7 +116,7 @@ static helios_status build_ranges(helios_branch_id branch, const struct write_se
 
         if (op.kind != KIND_RANGE_DELETE)
             continue;
-        key_put_layer(layer, branch, op.space);
+        key_put_layer(layer, op_branch(branch, &op), op.space);
         status = buf_set(&from, layer, sizeof(layer));
         if (status == HELIOS_OK)
             status = buf_append(&from, op.key.data, op.key.size);
@@ -193,12 +195,16 @@ static helios_status build_from_set(struct helios_db *db, helios_branch_id branc
     return status;
 }
 
-/* The body of the log record: how many tables, then each; then the bytes of all operations. */
-static helios_status encode_body(const struct compact_result *result, uint64_t user_bytes, helios_buf *body)
+/* The body of the log record: the origin, if there is one; how many tables, then each; then the bytes of all
+ * operations. */
+static helios_status encode_body(const struct ingest *ingest, helios_buf *body)
 {
+    const struct compact_result *result = &ingest->result;
     unsigned char number[VARINT_MAX];
-    helios_status status = buf_append(body, number, put_varint(number, result->count));
+    helios_status status = buf_append(body, ingest->origin.data, ingest->origin.size);
 
+    if (status == HELIOS_OK)
+        status = buf_append(body, number, put_varint(number, result->count));
     for (size_t i = 0; i < result->count && status == HELIOS_OK; i++) {
         const struct table_result *t = &result->tables[i];
         const struct file_record file = {t->number,    t->size, t->smallest, t->largest, t->largest_exclusive,
@@ -206,7 +212,7 @@ static helios_status encode_body(const struct compact_result *result, uint64_t u
 
         status = file_record_encode(body, &file);
     }
-    return status == HELIOS_OK ? buf_append(body, number, put_varint(number, user_bytes)) : status;
+    return status == HELIOS_OK ? buf_append(body, number, put_varint(number, ingest->user_bytes)) : status;
 }
 
 /* ---- reserving ---- */
@@ -355,9 +361,10 @@ static helios_status validate(struct helios_db *db, helios_branch_id branch, str
 }
 
 static helios_status commit_tables(struct helios_db *db, helios_branch_id branch,
-                                   const struct reserved *reserved, const helios_buf *body, uint64_t user_bytes,
-                                   const struct compact_result *result, struct version_change *changes)
+                                   const struct reserved *reserved, const helios_buf *body,
+                                   const struct ingest *ingest, struct version_change *changes)
 {
+    const struct compact_result *result = &ingest->result;
     const struct wal_record record = {
         .first = reserved->first,
         .op_count = (uint32_t)(reserved->last - reserved->first + 1),
@@ -365,6 +372,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
         .time = reserved->time,
         .synced = reserved->log.synced,
         .branch = branch,
+        .flags = ingest->origin.data ? WAL_RECORD_ORIGIN : 0,
         .body = {NULL, body->size},
     };
     helios_slice piece = buf_slice(body);
@@ -383,7 +391,7 @@ static helios_status commit_tables(struct helios_db *db, helios_branch_id branch
     atomic_fetch_sub(&db->ingests_logged, 1);
     if (status != HELIOS_OK)
         return db_fail(db, status); /* the record stands in the log: its fate is decided by the next open */
-    return publish(db, reserved, user_bytes);
+    return publish(db, reserved, ingest->user_bytes);
 }
 
 /* The commit was made: its tables count as written, and compactions may have work. */
@@ -409,7 +417,7 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
     helios_status status = changes ? HELIOS_OK : fail_no_memory((ingest->result.count + 1) * sizeof(*changes));
 
     if (status == HELIOS_OK)
-        status = encode_body(&ingest->result, ingest->user_bytes, &body);
+        status = encode_body(ingest, &body);
     if (status == HELIOS_OK)
         status = changes_add_results(db, &ingest->result, 0, (struct collected){0}, changes);
     if (status == HELIOS_OK) {
@@ -419,8 +427,8 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
     }
     if (status == HELIOS_OK) {
         handed = true;
-        status = reserve_between(db, branch, ingest->ops, db->wal ? wal_record_size(body.size) : 0, footprint,
-                                 &reserved);
+        status = reserve_between(db, ingest->holds_gate ? WAL_BRANCH_MANY : branch, ingest->ops,
+                                 db->wal ? wal_record_size(body.size) : 0, footprint, &reserved);
     }
     if (!handed)
         footprint_unref(footprint);
@@ -428,7 +436,7 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
         status = validate(db, branch, txn, &reserved, &ingest->result);
     named = status == HELIOS_OK;
     if (status == HELIOS_OK)
-        status = commit_tables(db, branch, &reserved, &body, ingest->user_bytes, &ingest->result, changes);
+        status = commit_tables(db, branch, &reserved, &body, ingest, changes);
     if (status == HELIOS_OK)
         status = acknowledge(db, durability, &reserved);
     if (status == HELIOS_OK) {
@@ -449,10 +457,10 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
 helios_status ingest_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,
                            struct write_set *set, helios_seq *commit)
 {
-    struct ingest ingest = {.ops = set->count, .user_bytes = set->user_bytes};
+    struct ingest ingest = {
+        .ops = set->count, .user_bytes = set->user_bytes, .origin = set->origin, .holds_gate = set->holds_gate};
     helios_status status;
 
-    assert(branch != WAL_BRANCH_MANY); /* merge_commit.c makes the tables of those */
     status = build_from_set(db, branch, set, &ingest);
     if (status != HELIOS_OK)
         return status;

@@ -7,6 +7,8 @@
 struct ingest {
     struct compact_result result;
     uint64_t ops, user_bytes; /* the caller's: set before ingest_commit(); one operation or more */
+    helios_slice origin;      /* likewise: of an applied commit; no data: it is none */
+    bool holds_gate;          /* likewise: of the commit's branch */
 };
 
 /* Writes the tables from a cursor over keys with layer in order, each once, with tags of version 1; and range deletes, likewise

@@ -5,6 +5,7 @@
 #include "engine/feed.h"
 #include "engine/identity.h"
 #include "engine/merge.h"
+#include "engine/origins.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -116,6 +117,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     condition_init(&db->state_changed);
     tags_init(&db->tags);
     feed_init(db);
+    origins_init(&db->origins);
     mutex_init(&db->registry_mu);
     holds_init(&db->holds, NULL);
     mutex_init(&db->merge_mu);
@@ -174,6 +176,7 @@ static void db_free(struct helios_db *db)
     pins_free(db->pins);
     pins_free(db->floors);
     tags_release(&db->tags);
+    origins_release(&db->origins);
     holds_release(&db->holds);
     registry_free(db->registry);
     mutex_release(&db->registry_mu);
@@ -704,6 +707,8 @@ static helios_status open_found(struct helios_db *db)
         status = tags_load(db);
     if (status == HELIOS_OK)
         status = merges_settle(db);
+    if (status == HELIOS_OK)
+        status = origins_load(db);
     if (status != HELIOS_OK)
         return status;
     fate_begin(db);

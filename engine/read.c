@@ -126,6 +126,7 @@ struct lookup {
     bool large;
     struct block_handle large_at;
     helios_status status;
+    struct newest *newest; /* asked for; NULL: the value alone is */
 };
 
 static void cover_by(struct lookup *l, const struct rangedel_set *set)
@@ -313,6 +314,12 @@ static enum looked look_up_layers(struct lookup *l, const struct view *view)
 /* What the look-up found, into the caller's buffer. */
 static helios_status deliver(const struct lookup *l, helios_buf *value)
 {
+    if (l->newest) {
+        l->newest->seq = l->cover > tag_seq(l->tag) ? l->cover : tag_seq(l->tag);
+        l->newest->present = l->tag && tag_kind(l->tag) != KIND_TOMBSTONE && l->cover <= tag_seq(l->tag);
+        if (!l->newest->present || !value)
+            return HELIOS_OK;
+    }
     if (l->tag == 0 || tag_kind(l->tag) == KIND_TOMBSTONE || l->cover > tag_seq(l->tag))
         return fail_fixed(HELIOS_NOT_FOUND, "no such key");
     if (l->large)
@@ -349,10 +356,10 @@ static bool settle_point(struct helios_db *db, const struct read_point *point, h
     return point->pinned || point->seq >= atomic_load(&db->horizon);
 }
 
-helios_status read_at(struct helios_db *db, const struct read_point *point, bool fill_cache, helios_slice key,
-                      helios_buf *value)
+static helios_status look_at(struct helios_db *db, const struct read_point *point, bool fill_cache,
+                             helios_slice key, struct newest *newest, helios_buf *value)
 {
-    struct lookup l = {.key = key, .hash = hash_key(key), .fill_cache = fill_cache};
+    struct lookup l = {.key = key, .hash = hash_key(key), .fill_cache = fill_cache, .newest = newest};
     struct view *view;
     enum looked looked;
     helios_status status;
@@ -381,6 +388,19 @@ helios_status read_at(struct helios_db *db, const struct read_point *point, bool
     status = looked == LOOK_FAILED ? l.status : deliver(&l, value);
     epoch_leave();
     return status;
+}
+
+helios_status read_at(struct helios_db *db, const struct read_point *point, bool fill_cache, helios_slice key,
+                      helios_buf *value)
+{
+    return look_at(db, point, fill_cache, key, NULL, value);
+}
+
+helios_status read_newest(struct helios_db *db, helios_slice key, struct newest *newest, helios_buf *value)
+{
+    const struct read_point latest = {.latest = true};
+
+    return look_at(db, &latest, true, key, newest, value);
 }
 
 /* A point below the horizon is readable while somebody pins it: pin it as well for the call. */

@@ -29,6 +29,13 @@ helios_status read_point_pin(struct helios_db *, const helios_read_options *, he
 /* The newest version of a key with its layer, at a point. */
 helios_status read_at(struct helios_db *, const struct read_point *, bool fill_cache, helios_slice key,
                       helios_buf *value) CHECKED;
+/* What decides about a key with its layer now, deletions included: the commit that made it (0: none ever did, that is
+ * known), and whether that is a value; which goes into *value if that is not NULL. */
+struct newest {
+    helios_seq seq;
+    bool present;
+};
+helios_status read_newest(struct helios_db *, helios_slice key, struct newest *, helios_buf *value) CHECKED;
 /* Whether the key lies within the file's bounds. */
 bool file_holds(const struct table_file *, helios_slice key);
 helios_status fail_history_gone(struct helios_db *, helios_seq seq);

@@ -1,6 +1,6 @@
 /* recovery.c - the log, replayed: what the tables do not have yet goes into memtables again, with the same
  * numbers. wal/ decides where the log ends and whether that is damage; here records become operations. */
-#include "engine/engine_internal.h"
+#include "engine/origins.h"
 #include <assert.h>
 #include <inttypes.h>
 
@@ -113,17 +113,19 @@ static helios_status replay_batch(struct replay *r, const struct wal_record *rec
     return status;
 }
 
-/* Of each key of a branch there is one operation: nothing to reduce. */
+/* Of each key of a branch there is one operation, and range deletes come first: nothing to reduce. */
 static helios_status replay_several(struct replay *r, const struct wal_record *record, helios_seq seq)
 {
     struct reader reader = reader_make(record->body.data, record->body.size);
+    bool keys = false;
 
     for (uint32_t i = 0; i < record->op_count; i++) {
         struct op op;
         helios_status status;
 
-        if (!op_read(&reader, true, &op) || op.kind == KIND_RANGE_DELETE)
+        if (!op_read(&reader, true, &op) || (keys && op.kind == KIND_RANGE_DELETE))
             return damaged(r, record, "its operations cannot be read");
+        keys |= op.kind != KIND_RANGE_DELETE;
         status = replay_op(r, record, op.branch, &op, seq);
         if (status != HELIOS_OK)
             return status;
@@ -307,8 +309,18 @@ static helios_status replay_time(struct replay *r, const struct wal_record *reco
     return HELIOS_OK;
 }
 
-static helios_status replay_record(void *arg, const struct wal_record *record)
+/* Where a commit came from stands in its row too, which is one of its operations. */
+static helios_status pass_origin(const struct replay *r, struct wal_record *record)
 {
+    if (record->type == WAL_VOID || !(record->flags & WAL_RECORD_ORIGIN))
+        return HELIOS_OK;
+    return origin_prefix_read(&record->body, NULL) ? HELIOS_OK
+                                                   : damaged(r, record, "its origin cannot be read");
+}
+
+static helios_status replay_record(void *arg, const struct wal_record *whole)
+{
+    struct wal_record operations = *whole, *record = &operations;
     struct replay *r = arg;
     struct helios_db *db = r->db;
     helios_seq last = record->first + record->op_count - 1;
@@ -317,8 +329,9 @@ static helios_status replay_record(void *arg, const struct wal_record *record)
 
     if (record->first == 0 || last > SEQ_MAX || record->op_count == 0)
         return damaged(r, record, "impossible numbers");
-    if (record->flags != 0)
-        return damaged(r, record, "flags that this version does not know");
+    status = pass_origin(r, record);
+    if (status != HELIOS_OK)
+        return status;
     if (last > r->flushed) {
         /* Before the operations: a switch in between must not count them to the memtable before. */
         if (record->type == WAL_COMMIT)

@@ -404,6 +404,20 @@ helios_status sources_cover(struct sources *sources, helios_slice key, helios_se
     return HELIOS_OK;
 }
 
+helios_status sources_cover_piece(struct sources *sources, helios_slice key, helios_seq *seq, helios_slice *to)
+{
+    helios_status status = sources_cover(sources, key, seq);
+
+    *to = (helios_slice){0};
+    for (size_t i = 0; i < sources->cover_count && status == HELIOS_OK; i++) {
+        helios_slice end = sources->covers[i].to;
+
+        if (end.data && (!to->data || slice_compare(end, *to) < 0))
+            *to = end;
+    }
+    return status;
+}
+
 /* The newest number at or below the limit; 0: none. */
 static helios_seq fragment_newest(const struct rangedel_fragment *f, helios_seq limit)
 {

@@ -51,6 +51,10 @@ static inline bool sources_stale(const struct sources *sources, const struct hel
 /* The newest range delete at or below the read point over the key; 0: none. Remembers what is around the key,
  * for walks. Fails only with HELIOS_NO_MEMORY. */
 helios_status sources_cover(struct sources *, helios_slice key, helios_seq *seq) CHECKED;
+/* The same, with how far it holds at least: *to, in the form of keys here; no data: to the end of the layer. The number
+ * is the same for all keys in [key, *to). */
+helios_status sources_cover_piece(struct sources *, helios_slice key, helios_seq *seq,
+                                  helios_slice *to) CHECKED;
 /* Of spans: the first piece that a range delete covers and that ends above the key, which must not fall from call to
  * call. A piece may begin below the key; no data: it begins or ends outside the layer. *there false: there is none.
  * Fails only with HELIOS_NO_MEMORY. */

@@ -49,7 +49,7 @@ static void statuses(void)
     assert(fail_context(HELIOS_IO, "%s", long_text) == HELIOS_IO);
     assert(strlen(helios_last_error()) == ERROR_TEXT_BYTES - 1);
     assert(strcmp(helios_status_name(HELIOS_FEED_TRIMMED), "HELIOS_FEED_TRIMMED") == 0);
-    for (int status = HELIOS_OK; status <= HELIOS_NO_MEMORY; status++)
+    for (int status = HELIOS_OK; status <= HELIOS_GAP; status++)
         assert(strncmp(helios_status_name((helios_status)status), "HELIOS_", 7) == 0);
     assert(strcmp(helios_status_name((helios_status)99), "HELIOS_?") == 0);
 }
