@@ -51,7 +51,10 @@ static helios_status begin_at_time(helios_changes *c, uint64_t time)
 static helios_status begin_as_consumer(helios_changes *c, const char *name)
 {
     helios_seq acked = 0;
-    helios_status status = feed_consumer_open(c->db, name, c->from, changes_look_back(c), &c->consumer, &acked);
+    helios_status status =
+        c->db->options.read_only
+            ? feed_consumer_position(c->db, name, &acked)
+            : feed_consumer_open(c->db, name, c->from, changes_look_back(c), &c->consumer, &acked);
 
     if (status == HELIOS_OK)
         c->from = acked + 1;
@@ -67,7 +70,7 @@ static helios_status open_log(helios_changes *c)
     c->next = c->from;
     if (status == HELIOS_OK)
         status = floor_follow(c, true);
-    return status == HELIOS_OK ? wal_cursor_new(c->db->wal, c->from, filtered ? &filter : NULL, &c->log)
+    return status == HELIOS_OK ? wal_cursor_new(feed_log(c->db), c->from, filtered ? &filter : NULL, &c->log)
                                : status;
 }
 
@@ -153,9 +156,6 @@ helios_status helios_changes_new(helios_db *db, const helios_changes_options *gi
                           "helios_changes_options");
     if (status == HELIOS_OK)
         status = feed_kept(db);
-    if (status == HELIOS_OK && !db->wal)
-        status =
-            fail(HELIOS_UNSUPPORTED, "%s: the change feed is not read while it is open read-only", db->path);
     if (status != HELIOS_OK)
         return status;
     c = mem_zalloc(sizeof(*c));
@@ -272,6 +272,8 @@ helios_status helios_changes_ack(helios_changes *c, helios_seq lsn)
 {
     if (!c)
         return fail(HELIOS_INVALID, "no changes were given");
+    if (c->db->options.read_only)
+        return db_writable(c->db);
     if (!c->consumer)
         return fail(HELIOS_INVALID, "the cursor has no consumer, whose position an acknowledgement moves");
     return feed_consumer_ack(c->db, c->consumer, lsn);

@@ -44,7 +44,7 @@ static helios_status end(helios_changes *c)
 /* The visible number first: all that it shows has been published in the log. */
 static void look_at_end(helios_changes *c)
 {
-    struct wal *log = c->db->wal;
+    struct wal *log = feed_log(c->db);
 
     c->visible = atomic_load(&c->db->visible);
     c->published = wal_published(log);
@@ -169,6 +169,8 @@ static helios_status wait_for_more(helios_changes *c, struct deadline *d)
         status = floor_follow(c, true);
     if (status != HELIOS_OK)
         return status;
+    if (c->db->options.read_only)
+        return fail_timeout(); /* nothing will come */
     if (c->has_pending)
         return wait_visible(c, last_of(&c->pending) - 1, UINT64_MAX, d);
     return caught_up(c) ? wait_visible(c, c->visible, most, d) : wait_durable(c, d);

@@ -43,18 +43,18 @@ struct outlook {
 /* A durable end that waits for the log. */
 static bool log_ahead(struct helios_db *db, const struct watch_wish *wish)
 {
-    return !wish->visible && wal_published(db->wal) > wish->upto;
+    return !wish->visible && wal_published(feed_log(db)) > wish->upto;
 }
 
 /* As the cursor itself will be told. */
 static bool failure_to_tell(struct helios_db *db, const struct watch_wish *wish)
 {
-    return log_ahead(db, wish) ? wal_error(db->wal) != HELIOS_OK : atomic_load(&db->failed);
+    return log_ahead(db, wish) ? wal_error(feed_log(db)) != HELIOS_OK : atomic_load(&db->failed);
 }
 
 static bool wish_granted(struct helios_db *db, const struct watch_wish *wish)
 {
-    if (wish->visible ? atomic_load(&db->visible) > wish->above : wal_durable(db->wal) > wish->upto)
+    if (wish->visible ? atomic_load(&db->visible) > wish->above : wal_durable(feed_log(db)) > wish->upto)
         return true;
     return failure_to_tell(db, wish) || (wish->due != UINT64_MAX && io_monotonic(db->fs) >= wish->due);
 }

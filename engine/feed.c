@@ -44,6 +44,7 @@ void feed_release(struct helios_db *db)
     struct feed *feed = &db->feed;
 
     feed_consumers_release(db);
+    (void)!wal_close(feed->found, NULL);
     mem_free(feed->tables);
     mem_free(feed->retention);
     mutex_release(&feed->notify_mu);
@@ -72,12 +73,14 @@ helios_status feed_begin(struct helios_db *db)
     uint64_t segment = 0;
     helios_status status;
 
-    if (db->options.read_only)
-        return HELIOS_OK;
     if (feed->retention) {
         mark = feed->mark ? feed->mark : db->next;
         segment = feed->mark ? wal_segment_of(db->wal, mark) : wal_segment_now(db->wal);
         wal_keep(db->wal, segment);
+    }
+    if (feed->found) {
+        mark = feed->mark;
+        segment = feed->segment;
     }
     mutex_lock(&db->manifest_mu);
     feed->mark = mark;
@@ -110,9 +113,14 @@ helios_status feed_kept(struct helios_db *db)
     if (atomic_load(&db->feed.first))
         return HELIOS_OK;
     if (db->options.read_only)
-        return fail(HELIOS_UNSUPPORTED, "%s: opened read-only; the change feed is read where it is written",
+        return fail(HELIOS_UNSUPPORTED, "%s: opened read-only, and no change feed was kept (feed_retention)",
                     db->path);
     return fail(HELIOS_UNSUPPORTED, "%s: no change feed is kept; open it with feed_retention", db->path);
+}
+
+struct wal *feed_log(struct helios_db *db)
+{
+    return db->wal ? db->wal : db->feed.found;
 }
 
 helios_seq feed_first(struct helios_db *db)

@@ -12,8 +12,10 @@
 #define HELIOS_ENGINE_FEED_H
 #include "engine/engine_internal.h"
 
-/* HELIOS_UNSUPPORTED, naming the option, while no feed is kept; it is not by a read-only open. */
+/* HELIOS_UNSUPPORTED, naming the option, while no feed is kept. A read-only open has what was kept. */
 helios_status feed_kept(struct helios_db *) CHECKED;
+/* The log that cursors read; not NULL while a feed is kept. */
+struct wal *feed_log(struct helios_db *);
 /* The watermark: no entry is below. 0: no feed is kept. */
 helios_seq feed_first(struct helios_db *);
 /* The last lsn that is durable, or visible. Where an open has skipped numbers, maybe one of those. */
@@ -61,6 +63,8 @@ helios_status feed_consumer_open_gone(struct helios_db *, const char *name, heli
  * Its position stays: a reader that does not come to the acknowledgement begins anew another time. */
 void feed_consumer_begin_anew(struct helios_db *, struct feed_consumer *, helios_seq at);
 void feed_consumer_close(struct helios_db *, struct feed_consumer *);
+/* Where it stands, for a read-only open, which holds nothing: *acked. HELIOS_NOT_FOUND. */
+helios_status feed_consumer_position(struct helios_db *, const char *name, helios_seq *acked) CHECKED;
 /* Durable; never goes back: an older lsn changes nothing. HELIOS_INVALID above what there is. */
 helios_status feed_consumer_ack(struct helios_db *, struct feed_consumer *, helios_seq lsn) CHECKED;
 /* Writes a settled batch with acknowledgements in it. */

@@ -656,6 +656,19 @@ void feed_consumer_begin_anew(struct helios_db *db, struct feed_consumer *c, hel
     mutex_unlock(&db->feed.mu);
 }
 
+helios_status feed_consumer_position(struct helios_db *db, const char *name, helios_seq *acked)
+{
+    const struct feed_consumer *c;
+
+    mutex_lock(&db->feed.change_mu);
+    c = find_made(&db->feed, slice_make(name, strlen(name)));
+    if (c)
+        *acked = c->acked;
+    mutex_unlock(&db->feed.change_mu);
+    return c ? HELIOS_OK
+             : fail(HELIOS_NOT_FOUND, "there is no consumer \"%s\", and read-only none is made", name);
+}
+
 void feed_consumer_close(struct helios_db *db, struct feed_consumer *c)
 {
     feed_consumer_begin_anew(db, c, 0);

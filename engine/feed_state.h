@@ -21,6 +21,7 @@ struct feed {
     /* Atomic. The watermark: every entry numbered at or above is there, those below are gone; as the manifest has it.
      * 0: no feed is kept. */
     _Atomic helios_seq first;
+    struct wal *found; /* read-only: the log as recovery found it; constant. NULL: no feed was kept */
 
     /* The watermark moves, a consumer begins somewhere; one at a time. */
     struct mutex move_mu;

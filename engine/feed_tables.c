@@ -129,7 +129,8 @@ static helios_status load_table(void *arg, const char *name)
     if (!feed_table_name(name, &commit, &number))
         return HELIOS_OK;
     if (!first || commit < first || commit > atomic_load(&db->latest)) {
-        remove_table(db, commit, number);
+        if (!db->options.read_only)
+            remove_table(db, commit, number);
         return HELIOS_OK;
     }
     table_path(db, commit, number, path);

@@ -114,7 +114,7 @@ static uint64_t log_written(const struct numbers *n)
 /* What is there for it alone, but for tables that are in the tree as well. */
 static uint64_t feed_bytes(const struct numbers *n)
 {
-    return feed_first(n->db) ? wal_kept_bytes(n->db->wal) + feed_tables_bytes(n->db, 0) : 0;
+    return feed_first(n->db) ? wal_kept_bytes(feed_log(n->db)) + feed_tables_bytes(n->db, 0) : 0;
 }
 static uint64_t feed_watermark(const struct numbers *n)
 {

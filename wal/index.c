@@ -272,7 +272,7 @@ helios_status wal_index_seek(const struct wal_options *options, struct wal_reade
         return status;
     if (status != HELIOS_OK) {
         status = index_build(reader, end, &index, &whole);
-        if (status == HELIOS_OK && whole)
+        if (status == HELIOS_OK && whole && !options->read_only)
             wal_index_write(options, segment, end, &index);
     }
     if (status == HELIOS_OK)

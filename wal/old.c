@@ -192,7 +192,7 @@ helios_status wal_take_over(struct wal *wal, const struct wal_chain *chain, cons
     status = firsts_find(&wal->options, old, count, wal_info_first(first));
     if (status == HELIOS_OK)
         status = take_over(wal, old, count);
-    if (status == HELIOS_OK)
+    if (status == HELIOS_OK && !wal->options.read_only)
         remove_others(&wal->options, chain, old, count);
     mem_free(old);
     return status;

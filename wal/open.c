@@ -329,6 +329,51 @@ out:
     return status;
 }
 
+/* As if a segment followed that recovery has made, which would be empty. */
+static helios_status take_for_reading(struct wal *wal, const struct wal_recovery *recovery)
+{
+    const struct wal_segment_info next = {.predecessor = wal_pos_segment(recovery->end),
+                                          .predecessor_end = wal_pos_offset(recovery->end),
+                                          .predecessor_last = recovery->last,
+                                          .first = 1};
+    const struct wal_options *options = &wal->options;
+    struct wal_chain chain = {0};
+    struct wal_link *kept = NULL;
+    size_t kept_count = 0;
+    helios_status status = wal_chain_load(options, recovery->floor, recovery->salvage, &chain);
+
+    if (status == HELIOS_OK)
+        status = wal_chain_load_kept(options, options->keep, recovery->salvage, &chain, &kept, &kept_count);
+    if (status == HELIOS_OK)
+        status = wal_take_over(wal, &chain, kept, kept_count, &next);
+    mem_free(kept);
+    wal_chain_release(&chain);
+    return status;
+}
+
+helios_status wal_open_reading(const struct wal_options *options, const struct wal_recovery *recovery,
+                               struct wal **out)
+{
+    struct wal *wal;
+    helios_status status = wal_new(options, recovery, &wal);
+
+    if (status != HELIOS_OK)
+        return status;
+    wal->options.read_only = true;
+    status = take_for_reading(wal, recovery);
+    if (status != HELIOS_OK || !wal->first) {
+        wal_free(wal);
+        wal = NULL;
+    } else {
+        wal_point_set(wal, recovery->end, recovery->last);
+        atomic_init(&wal->durable, recovery->end);
+        atomic_init(&wal->durable_seq, recovery->last);
+    }
+    if (status == HELIOS_OK)
+        *out = wal;
+    return status;
+}
+
 /* ---- closing ---- */
 
 static helios_status close_seal(struct wal *wal)
@@ -360,6 +405,10 @@ helios_status wal_close(struct wal *wal, wal_pos *end)
 
     if (!wal)
         return HELIOS_OK;
+    if (wal->options.read_only) {
+        wal_free(wal);
+        return HELIOS_OK;
+    }
     wal_background_stop(wal);
     status = wal_sync(wal, UINT64_MAX, UINT64_MAX);
     if (status == HELIOS_OK)

@@ -102,9 +102,10 @@ struct wal_options {
     uint64_t sync_interval; /* us: the background sync of ASYNC commits, 1 s */
     bool use_mapping;       /* and the file system can */
     uint32_t recycle_max;   /* how many old segments are kept for reuse */
-    uint64_t keep; /* segments from this number on stay for the feed although recovery needs them no more;
+    uint64_t keep;  /* segments from this number on stay for the feed although recovery needs them no more;
                                WAL_KEEP_NONE: none does */
-    bool archive;  /* segments that are there for the feed alone are compressed in the background */
+    bool read_only; /* for wal_open_reading: no file is changed, indexes neither */
+    bool archive;   /* segments that are there for the feed alone are compressed in the background */
     /* For archives: says by wal_terms_add which keys a record has, or that it is wanted whatever was asked for. NULL: the latter
      * of all of them. Must not miss a key. */
     void (*terms)(const struct wal_record *, struct wal_terms *);
@@ -153,6 +154,11 @@ helios_status wal_open(const struct wal_options *, const struct wal_recovery *, 
 /* Syncs everything, seals the last segment, stops the thread, frees. NULL is fine. The status is that of
  * the sync; *end gets the end position if not NULL. The wal is gone in any case. */
 helios_status wal_close(struct wal *, wal_pos *end);
+
+/* For cursors alone, after wal_recover: what it found and, with options.keep, what is kept before that; nothing is written and no
+ * thread started. published and durable are its end. *out NULL: there is no segment. Closed by wal_close. */
+helios_status wal_open_reading(const struct wal_options *, const struct wal_recovery *,
+                               struct wal **out) CHECKED;
 
 /* ---- writing ---- */
 

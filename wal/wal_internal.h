@@ -188,7 +188,7 @@ helios_status wal_walk_skip(struct wal_walk *, struct wal_record *, enum walk_fo
 /* ---- old.c: what an open finds ---- */
 
 /* Behind recovery: the segments of the chain up to the predecessor of `first` into the list, the kept ones beside it; all
- * other files of ours are removed. */
+ * other files of ours are removed, unless read-only. */
 helios_status wal_take_over(struct wal *, const struct wal_chain *, const struct wal_link *kept,
                             size_t kept_count, const struct wal_segment_info *first) CHECKED;
 
