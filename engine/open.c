@@ -596,7 +596,7 @@ static helios_status replay_and_start_log(struct helios_db *db)
     continue_numbers(db, &found);
     tell_recovery(db, &recovery);
     if (db->options.read_only)
-        return found.feed_first ? wal_open_reading(&options, &recovery, &db->feed.found) : HELIOS_OK;
+        return found.feed_first ? wal_open_reading(&options, &recovery, db->next, &db->feed.found) : HELIOS_OK;
     status = wal_open(&options, &recovery, db->next, &db->wal);
     if (status == HELIOS_OK)
         move_log_segments(db);

@@ -269,8 +269,12 @@ static void read_only(void)
 
         if (killed)
             kill_db();
-        else
+        if (!killed) { /* nothing is left to be replayed */
+            MUST(helios_flush(db));
             MUST(helios_close(db));
+            open_db(false);
+            MUST(helios_close(db));
+        }
         changes = io_faulty_changes(fs);
         open_db(true);
         if (killed)

@@ -336,7 +336,7 @@ static int run_changes(struct args *args)
     if (args->follow) {
         code = follow(&f);
     } else {
-        code = ctl_open(args, OPEN_WRITE, &f.db);
+        code = ctl_open(args, args->consumer ? OPEN_WRITE : OPEN_READ, &f.db);
         if (code == EXIT_CODE_OK)
             code = ctl_close(args, f.db, pass(&f));
     }

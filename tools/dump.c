@@ -428,7 +428,7 @@ static const struct argp_option dump_options[] = {
 
 const struct command dump_commands[] = {
     {"dump", "wal|sst|manifest FILE", "Show what is in one file of a database",
-     "Files are DB/wal/N.wal, DB/sst/N.sst and DB/MANIFEST-N. The database need not open for this.",
+     "Files are DB/wal/N.wal or N.arc, DB/sst/N.sst and DB/MANIFEST-N. The database need not open for this.",
      dump_options, 2, 2, run_dump},
     {0},
 };

@@ -330,12 +330,13 @@ out:
 }
 
 /* As if a segment followed that recovery has made, which would be empty. */
-static helios_status take_for_reading(struct wal *wal, const struct wal_recovery *recovery)
+static helios_status take_for_reading(struct wal *wal, const struct wal_recovery *recovery,
+                                      helios_seq next_first)
 {
     const struct wal_segment_info next = {.predecessor = wal_pos_segment(recovery->end),
                                           .predecessor_end = wal_pos_offset(recovery->end),
                                           .predecessor_last = recovery->last,
-                                          .first = 1};
+                                          .first = next_first};
     const struct wal_options *options = &wal->options;
     struct wal_chain chain = {0};
     struct wal_link *kept = NULL;
@@ -352,7 +353,7 @@ static helios_status take_for_reading(struct wal *wal, const struct wal_recovery
 }
 
 helios_status wal_open_reading(const struct wal_options *options, const struct wal_recovery *recovery,
-                               struct wal **out)
+                               helios_seq next, struct wal **out)
 {
     struct wal *wal;
     helios_status status = wal_new(options, recovery, &wal);
@@ -360,7 +361,7 @@ helios_status wal_open_reading(const struct wal_options *options, const struct w
     if (status != HELIOS_OK)
         return status;
     wal->options.read_only = true;
-    status = take_for_reading(wal, recovery);
+    status = take_for_reading(wal, recovery, next);
     if (status != HELIOS_OK || !wal->first) {
         wal_free(wal);
         wal = NULL;

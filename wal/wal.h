@@ -155,9 +155,9 @@ helios_status wal_open(const struct wal_options *, const struct wal_recovery *, 
  * the sync; *end gets the end position if not NULL. The wal is gone in any case. */
 helios_status wal_close(struct wal *, wal_pos *end);
 
-/* For cursors alone, after wal_recover: what it found and, with options.keep, what is kept before that; nothing is written and no
+/* For cursors alone, after wal_recover, whose next number is given: what it found and, with options.keep, what is kept before that; nothing is written and no
  * thread started. published and durable are its end. *out NULL: there is no segment. Closed by wal_close. */
-helios_status wal_open_reading(const struct wal_options *, const struct wal_recovery *,
+helios_status wal_open_reading(const struct wal_options *, const struct wal_recovery *, helios_seq next,
                                struct wal **out) CHECKED;
 
 /* ---- writing ---- */
