@@ -263,7 +263,7 @@ static void replay(struct derived *d, helios_db *db, helios_seq acked)
 
     if (acked <= s->last)
         return;
-    MUST(d, open_changes(d, db, NULL, s->last ? s->last + 1 : 0, acked, &changes));
+    MUST(d, open_changes(d, db, NULL, s->last + 1, acked, &changes));
     while ((status = helios_changes_next(changes, UINT64_MAX, &change)) == HELIOS_OK)
         if (change.kind == HELIOS_CHANGE_DELETE_RANGE && d->expand)
             apply_expanded(s, &change);

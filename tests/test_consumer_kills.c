@@ -50,16 +50,20 @@ static helios_options options_of(uint64_t round)
 }
 
 /* The judge's own name holds what it has yet to judge; acknowledges up to a number. */
-static void hold_for_judge(helios_db *on, helios_seq done)
+static helios_status hold_for_judge(helios_db *on, helios_seq done)
 {
     helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
     helios_changes *changes;
+    helios_status status;
 
     options.consumer = "judge";
-    MUST(helios_changes_new(on, &options, &changes));
+    status = helios_changes_new(on, &options, &changes);
+    if (status != HELIOS_OK)
+        return status;
     if (done)
-        MUST(helios_changes_ack(changes, done));
+        status = helios_changes_ack(changes, done);
     helios_changes_free(changes);
+    return status;
 }
 
 /* ---- the child ---- */
@@ -106,7 +110,7 @@ static void child(const char *path)
     pthread_t threads[CONSUMERS + WRITERS];
 
     MUST(helios_open(path, &options, &db));
-    hold_for_judge(db, 0);
+    MUST(hold_for_judge(db, 0));
     for (unsigned i = 0; i < CONSUMERS;
          i++) /* before there is history that may go; who looks back comes first */
         MUST(derived_begin(&consumers[i], db));
@@ -161,7 +165,7 @@ static void judge(const char *path, bool catch_up)
         derived_judge(&consumers[i], judged);
     }
     if (least) {
-        hold_for_judge(judged, least);
+        MUST(hold_for_judge(judged, least));
         MUST(helios_feed_trim(judged, helios_latest(judged) + 1, NULL));
     }
     MUST(helios_close(judged));
@@ -216,6 +220,8 @@ static bool run_until_cut(struct io_fs *fs, const helios_options *options, struc
     random_seed(&rng, seed);
     io_faulty_stop_at(fs, n);
     status = engine_open(fs, "/db", options, &on);
+    if (status == HELIOS_OK)
+        status = hold_for_judge(on, 0);
     if (status == HELIOS_OK)
         status = derived_begin(d, on);
     for (int step = 0; status == HELIOS_OK && step < RANDOM_STEPS; step++)
