@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""dump_log.py DATABASE | MANIFEST | SEGMENT - identity, manifest and log, read with nothing but docs/format.md.
+"""dump_log.py DATABASE | MANIFEST | SEGMENT | ARCHIVE - identity, manifest and log, read with nothing but docs/format.md.
 
 Of a database it prints what the tree and the log hold and where the log ends; of a file, its edits or records. Exit
 status 1: damage. Shares no line with the library; used by test_dump.py."""
@@ -8,6 +8,8 @@ import os
 import re
 import struct
 import sys
+
+import zstandard
 
 from dump_table import (HEADER_SIZE, PROPERTY_NAMES, RANGE_DELETE, SEQ_MAX, TOMBSTONE, VALUE, Damaged, FileHeader, Reader,
                         check, read_table, salted, xxh3)
@@ -243,6 +245,88 @@ class Segment:
             above, at = record.last, record.end
 
 
+def unpack_list(data):
+    reader, frames = Reader(data), []
+    while not reader.done():
+        step = reader.varint()
+        check(not frames or step > 0, "a list with a frame twice")
+        frames.append((frames[-1] if frames else 0) + step)
+    return frames
+
+
+class Archive(Segment):
+    """A segment from its archive; also which frames hold which beginnings of keys."""
+
+    def __init__(self, data):
+        header = FileHeader(data, b"HELIOSAR")
+        self.archive, self.salt, foot = data, header.salt, len(data) - 64
+        check(data[foot + 56:] == b"ARCHIVED", "no footer")
+        count, index, postings, directory, end, zero, _ = struct.unpack_from("<7Q", data, foot)
+        self.checked(foot, foot + 56)
+        self.checked(64, 648)
+        check(zero == 0 and 648 <= index < postings <= directory < foot, "impossible sections")
+        image, at, self.frames, first = bytearray(data[64:640].ljust(FIRST_RECORD, b"\0")), 648, [], 0
+        reader = Reader(self.checked(index, postings))
+        for _ in range(count):
+            size, stored, step = 8 * reader.varint(), reader.varint(), reader.varint()
+            first += step
+            frame = self.checked(at, at + stored + 8)
+            self.frames.append((len(image), first))
+            if stored != size:
+                frame = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
+            check(len(frame) == size and step > 0, "frame %d at %d", len(self.frames) - 1, at)
+            image, at = image + frame, at + stored + 8
+        check(reader.done() and at == index and len(image) == end, "frames that are not all of the segment")
+        super().__init__(bytes(image))
+        check(self.number == header.number and self.sealed_end == end, "of another segment")
+        self.read_terms(Reader(self.checked(directory, foot)), postings, directory)
+
+    def checked(self, begin, end):
+        """What stands there, without its checksum."""
+        check(end - begin >= 8, "no room for a checksum at %d", begin)
+        body = self.archive[begin:end - 8]
+        check(salted(body, self.salt, begin) == struct.unpack_from("<Q", self.archive, end - 8)[0], "bad checksum of %d", begin)
+        return body
+
+    def read_terms(self, reader, at, end):
+        self.always, self.depths, self.terms = None, {}, {}
+        if reader.done():
+            return
+
+        def next_list():
+            nonlocal at
+            begin, at = at, at + reader.varint() + 8
+            check(at <= end, "a list beyond the postings")
+            return unpack_list(self.checked(begin, at))
+
+        self.always = set(next_list())
+        for _ in range(reader.varint()):
+            space, depth = reader.number(1), reader.number(1)
+            self.depths[space], term = depth, b""
+            for _ in range(reader.varint()):
+                shared, more = reader.varint(), reader.varint()
+                before, term = term, term[:shared] + reader.raw(more)
+                check(before < term or not any(s == space for s, _ in self.terms), "terms out of order")
+                check(len(term) <= depth, "a term that is too long")
+                self.terms[space, term] = set(next_list())
+        check(reader.done() and at == end, "postings without a term")
+
+    def check_terms(self):
+        """Each key of each record is among the terms of its frame."""
+        frame, found = -1, 0
+        for record in self.records()[0]:
+            while frame + 1 < len(self.frames) and self.frames[frame + 1][0] <= record.at:
+                frame += 1
+                check(self.frames[frame][1] == record.first or self.frames[frame][0] != record.at, "a frame's first number")
+            if self.always is None or frame in self.always or record.kind == VOID:
+                continue
+            for _, key, _ in record.operations():
+                space, user = key[4], key[5:]
+                check(frame in self.terms[space, user[:self.depths[space]]], "frame %d: a key that its terms lack", frame)
+                found += 1
+        return found
+
+
 def read_log(directory, floor):
     """The segments from the floor on, oldest first, and the records of all."""
     names = {int(os.path.basename(p)[:-4]): p for p in glob.glob(os.path.join(directory, "wal", "*.wal"))}
@@ -428,6 +512,10 @@ def main(arguments):
             print(f"last commit {db.last}, {len(db.visible(db.last))} keys in all spaces and branches")
         elif os.path.basename(path).startswith("MANIFEST-"):
             print_manifest(Manifest(read_file(path)))
+        elif path.endswith(".arc"):
+            archive = Archive(read_file(path))
+            print(f"archive: {len(archive.frames)} frames, {len(archive.terms)} terms, {archive.check_terms()} keys have theirs")
+            print_segment(archive)
         else:
             print_segment(Segment(read_file(path)))
     except Damaged as damage:

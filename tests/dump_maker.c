@@ -1,7 +1,7 @@
 /* dump_maker.c PATH COMPRESSION FILTER_BITS KEEP_HISTORY END - a small database of everything that the format
  * knows, for test_dump.py: versions, deletes, range deletes, large values, large commits, flushes and
  * compactions, a log that is not all in tables. END: "close", "unlogged" (some commits are, then close), "kill" (the
- * process ends without a close). Prints what the API shows at some points:
+ * process ends without a close), "feed" (one is kept, and archives of it are waited for, then close). Prints what the API shows at some points:
  *   commit <seq> <time> <operations> <bytes>
  *   point <seq>
  *   <key in hex> <size of the value> <hash of the value in hex> */
@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include <assert.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -147,6 +148,23 @@ static void print_commits(helios_db *db)
     helios_commits_free(commits);
 }
 
+static void wait_for_archives(const char *path)
+{
+    char pattern[4096];
+
+    snprintf(pattern, sizeof(pattern), "%s/wal/*.arc", path);
+    for (int tries = 0; tries < 2000; tries++) {
+        glob_t found = {0};
+        bool enough = glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc >= 3;
+
+        globfree(&found);
+        if (enough)
+            return;
+        usleep(10000);
+    }
+    assert(!"archives");
+}
+
 int main(int argc, char **argv)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
@@ -160,6 +178,7 @@ int main(int argc, char **argv)
     options.bottom_compression = options.compression;
     options.filter_bits_per_key = atof(argv[3]);
     options.history_retention = atoi(argv[4]) ? HELIOS_FOREVER : 0;
+    options.feed_retention = strcmp(argv[5], "feed") == 0 ? HELIOS_FOREVER : 0;
     options.memtable_bytes = 256 << 10;
     options.block_bytes = 1024;
     random_seed(&rng, (uint64_t)atoi(argv[2]) * 10 + (uint64_t)atoi(argv[4]));
@@ -179,6 +198,8 @@ int main(int argc, char **argv)
         fflush(stdout);
         _exit(0);
     }
+    if (options.feed_retention)
+        wait_for_archives(argv[1]);
     assert(helios_close(db) == HELIOS_OK);
     return 0;
 }

@@ -419,6 +419,39 @@ static void prefixes(void)
     end();
 }
 
+/* An in-memory database keeps a log for its feed alone: it is archived too. */
+static void in_memory(void)
+{
+    char text[40];
+
+    options = (helios_options)HELIOS_OPTIONS_INIT;
+    options.in_memory = true;
+    options.memtable_bytes = 256 * 1024;
+    options.history_retention = HELIOS_FOREVER;
+    options.feed_retention = HELIOS_FOREVER;
+    MUST(helios_open("nowhere", &options, &db));
+    fs = db->fs;
+    write_some(4000, 20, 300, NULL);
+    MUST(helios_flush(db));
+    for (int i = 0; i < 20000; i++) {
+        unsigned count = 0;
+
+        MUST(io_list(fs, db->wal_directory, count_archive, &count));
+        if (count >= 2)
+            break;
+        assert(i + 1 < 20000);
+        thread_sleep(500);
+    }
+    for (int i = 0; i < 20; i++) {
+        helios_slice prefix = key_of(text, 20, 300);
+
+        prefix.size = 6 + below(9);
+        assert(filtered(prefix, 1).hash == with_prefix(prefix, 1).hash);
+    }
+    MUST(helios_verify(db, NULL, NULL));
+    MUST(helios_close(db));
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -429,5 +462,6 @@ int main(int argc, char **argv)
     no_feed();
     read_only();
     prefixes();
+    in_memory();
     return 0;
 }

@@ -514,6 +514,14 @@ static void *syncer_run(void *arg)
 
 /* ---- both ---- */
 
+/* Behind the keeper's end, who may have started it at last. */
+static void archiver_join(struct wal *wal)
+{
+    wal_archiver_wake(wal);
+    if (wal->archiver_runs)
+        thread_join(wal->archiver);
+}
+
 helios_status wal_background_start(struct wal *wal)
 {
     helios_status status = thread_start(&wal->keeper, "helios-log", keeper_run, wal);
@@ -526,6 +534,7 @@ helios_status wal_background_start(struct wal *wal)
     atomic_store_explicit(&wal->stop, true, memory_order_release);
     word_wake(&wal->keeper_word);
     thread_join(wal->keeper);
+    archiver_join(wal);
     return status;
 }
 
@@ -537,7 +546,5 @@ void wal_background_stop(struct wal *wal)
     wal_archiver_wake(wal);
     thread_join(wal->keeper);
     thread_join(wal->syncer);
-    wal_archiver_wake(wal); /* the keeper may have started it at last */
-    if (wal->archiver_runs)
-        thread_join(wal->archiver);
+    archiver_join(wal);
 }
