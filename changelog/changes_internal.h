@@ -17,6 +17,13 @@ struct change_entry {
     bool large; /* the value is still to be fetched from its table */
 };
 
+/* All entries of a commit, with their bytes: for helios_changes_next_commit. */
+struct change_group {
+    helios_change *items;
+    size_t count, capacity;
+    helios_buf bytes; /* of each its key, value, image, clock */
+};
+
 /* The keys that a range delete has deleted: what was visible before its commit, with what the commit did before it. Piece by
  * piece, where only tables are wanted. */
 struct expansion {
@@ -95,6 +102,7 @@ struct helios_changes {
     struct feed_consumer *consumer;
     pin_id floor;
     helios_seq floor_at;
+    struct change_group group;
     struct change_watch *watch; /* NULL: nobody asked for a descriptor */
     struct error_note error;
 };

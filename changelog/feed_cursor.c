@@ -299,6 +299,8 @@ void helios_changes_free(helios_changes *c)
     helios_buf_free(&c->prefix_end);
     helios_buf_free(&c->clock);
     helios_buf_free(&c->given);
+    helios_buf_free(&c->group.bytes);
+    mem_free(c->group.items);
     atomic_fetch_sub_explicit(&c->db->iterators, 1, memory_order_release);
     mem_free(c);
 }

@@ -85,6 +85,24 @@ static int print_place(struct change_out *out, const helios_change *change)
     return columns;
 }
 
+/* Made by another node, and applied here. */
+static bool is_foreign(const struct change_out *out, const helios_change *change)
+{
+    uint8_t own[16];
+
+    helios_node_id(out->db, own);
+    return memcmp(own, change->origin, sizeof(own)) != 0;
+}
+
+/* The beginning of the node's id tells it from others. */
+static void print_origin(const helios_change *change)
+{
+    fputs("  from ", stdout);
+    for (size_t i = 0; i < 4; i++)
+        printf("%02x", change->origin[i]);
+    printf(":%" PRIu64, change->origin_lsn);
+}
+
 static void print_text(struct change_out *out, const helios_change *change)
 {
     const struct args *args = out->args;
@@ -109,6 +127,8 @@ static void print_text(struct change_out *out, const helios_change *change)
         columns += 8 - columns % 8; /* the tab */
         print_values(args, change, term_width() - 1 - columns);
     }
+    if (is_foreign(out, change))
+        print_origin(change);
     puts(out->colours ? "\033[0m" : "");
 }
 
@@ -133,6 +153,26 @@ static void add_hex(struct json_object *object, const char *name, const uint8_t 
     free(digits.data);
 }
 
+/* Which commit of each node the change came after: node id, number. */
+static struct json_object *clock_json(helios_slice clock)
+{
+    struct json_object *object = json_object_new_object();
+    const uint8_t *entry = clock.data;
+
+    for (size_t i = 0; i + 24 <= clock.size; i += 24) {
+        helios_buf digits = {0};
+        helios_seq number = 0;
+        char name[33];
+
+        (void)!helios_clock_get(clock, entry + i, &number);
+        hex_append(&digits, (helios_slice){entry + i, 16});
+        snprintf(name, sizeof(name), "%.*s", (int)digits.size, digits.data);
+        json_object_object_add(object, name, json_object_new_uint64(number));
+        free(digits.data);
+    }
+    return object;
+}
+
 static struct json_object *source_json(struct change_out *out, const helios_change *change)
 {
     struct json_object *source = json_object_new_object();
@@ -147,6 +187,8 @@ static struct json_object *source_json(struct change_out *out, const helios_chan
     json_object_object_add(source, "space", json_object_new_int(change->space));
     add_hex(source, "origin", change->origin, sizeof(change->origin));
     json_object_object_add(source, "origin_lsn", json_object_new_uint64(change->origin_lsn));
+    if (is_foreign(out, change))
+        json_object_object_add(source, "clock", clock_json(change->vector_clock));
     json_object_object_add(source, "ts_ms", json_object_new_uint64(change->time / 1000));
     return source;
 }
