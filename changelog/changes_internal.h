@@ -70,6 +70,7 @@ struct helios_changes {
     /* As asked for. */
     helios_seq from, to; /* to 0: no end */
     uint64_t to_time;    /* 0: none */
+    uint64_t left;       /* entries still to be handed out; 0: no limit, or it is reached */
     helios_buf prefix, prefix_end;
     bool has_prefix, has_prefix_end;
     const struct delta_tables *tables; /* keys of others are not wanted; NULL: all are */

@@ -121,6 +121,7 @@ static helios_status take_options(helios_changes *c, const helios_changes_option
 {
     c->to = options->to;
     c->to_time = options->to_time;
+    c->left = options->limit;
     c->one_branch = options->branch != NULL;
     c->branch = options->branch ? *options->branch : 0;
     c->images = options->before_images;
@@ -213,6 +214,10 @@ static helios_status hand_out(helios_changes *c, helios_change *change)
     }
     if (status != HELIOS_OK)
         return status;
+    if (c->left && --c->left == 0) {
+        c->has_ahead = false;
+        c->ended = true;
+    }
     e->change.commit_end = !c->has_ahead;
     *change = e->change;
     return HELIOS_OK;

@@ -184,14 +184,17 @@ static void case_c6_limit(void)
 
     for (unsigned i = 0; i < 50; i++)
         append("users", i, "x");
-    o.to = 10;
     o.unsynced = true;
-    MUST(helios_changes_new(db, &o, &c));
-    while (helios_changes_next(c, UINT64_MAX, &change) == HELIOS_OK)
-        count++;
-    CHECK(count == 10);
-    CHECK(helios_changes_next(c, UINT64_MAX, &change) == HELIOS_NOT_FOUND);
-    helios_changes_free(c);
+    for (unsigned by_count = 0; by_count < 2; by_count++, count = 0) {
+        o.to = by_count ? 0 : 10;
+        o.limit = by_count ? 10 : 0;
+        MUST(helios_changes_new(db, &o, &c));
+        while (helios_changes_next(c, UINT64_MAX, &change) == HELIOS_OK)
+            count++;
+        CHECK(count == 10 && change.lsn == 10 && change.commit_end);
+        CHECK(helios_changes_next(c, UINT64_MAX, &change) == HELIOS_NOT_FOUND);
+        helios_changes_free(c);
+    }
 }
 
 static void case_c7_update(void)
