@@ -67,14 +67,22 @@ static void open_db(void)
     MUST(engine_open(fs, path, &options, &db));
 }
 
-static void begin_db(void)
+static void begin_on(struct io_fs *files)
 {
-    MUST(io_faulty_new(seed, &fs));
+    fs = files;
     options = (helios_options)HELIOS_OPTIONS_INIT;
     options.memtable_bytes = 128 * 1024;
     options.history_retention = HELIOS_FOREVER;
     options.feed_retention = HELIOS_FOREVER;
     open_db();
+}
+
+static void begin_db(void)
+{
+    struct io_fs *files;
+
+    MUST(io_faulty_new(seed, &files));
+    begin_on(files);
 }
 
 static void end_db(void)
@@ -1188,11 +1196,13 @@ static void follow(helios_deltas *d)
 static void run_threads(uint64_t each)
 {
     pthread_t writers[WRITERS];
+    struct io_fs *files;
     int numbers[WRITERS];
     helios_deltas *d;
 
     batches = each;
-    begin_db();
+    MUST(io_memory_new(&files));
+    begin_on(files);
     d = deltas_of("follower", 0);
     atomic_store(&writing, WRITERS);
     for (int i = 0; i < WRITERS; i++) {

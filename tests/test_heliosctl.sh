@@ -33,7 +33,7 @@ expect 2 help nonsense
 for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench \
     shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention \
     'branch list' 'branch create' 'branch info' 'branch rename' 'branch metadata' 'branch drop' diff merge revert \
-    changes 'feed start' 'feed stop' 'feed stats' 'feed trim' 'consumer list' 'consumer drop' consumers; do
+    changes deltas 'feed start' 'feed stop' 'feed stats' 'feed trim' 'consumer list' 'consumer drop' consumers; do
     # shellcheck disable=SC2086
     expect 0 $command --help
     has out "heliosctl $command"
@@ -770,6 +770,26 @@ changes 0 '* + a\ttwo\n| + row:1\t{"n":"1","v":"x"}\n' --from 3 --limit 2
 changes 0 '* + a\tone\n* + a\ttwo\n' --to 3
 changes 0 '* - a\n' --from 10 --to now
 changes 0 '* - a\n' --from "$("$tool" log feed --limit 1 --json | sed 's/.*"time":"\([^"]*\)".*/\1/')"
+expect 0 deltas feed a row: --since 2 --full
+sed 1d out | cut -c43- | cmp -s - <(printf '* - a\tone\n') || { fail "deltas"; cat out; }
+expect 0 deltas feed --full --since 4 # within a commit: from before it on
+sed 1d out | cut -c43- | cmp -s - <(printf '* - a\ttwo\n') || { fail "deltas since a number within a commit"; cat out; }
+expect 0 deltas feed --full --since 5
+sed 1d out | cut -c43- | cmp -s - <(printf '* - row:1\t{"n":"1","v":"x"}\n* - row:2\t{"n":"2","v":"y"}\n* - a\ttwo\n') || { fail "deltas of all keys"; cat out; }
+expect 0 deltas feed --branch side --since 6 a --full
+has out '[side] + a\x00'
+expect 0 deltas feed --count a row: --since 3
+says out '           1  a'
+lines out 1
+expect 0 deltas feed a --since 2 --json
+json_lines deltas
+has out '"before":"one","after":null'
+expect 2 deltas feed a ab
+expect 2 deltas feed --since 4711
+expect 7 deltas feed --since start
+has err 'as of'
+expect 0 deltas feed --since now
+lines out 0
 expect 0 changes feed --to start
 lines out 0
 expect 0 changes feed --from now

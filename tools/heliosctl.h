@@ -117,7 +117,7 @@ struct command {
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
     stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[],
     history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[],
-    changes_commands[], feed_commands[];
+    changes_commands[], deltas_commands[], feed_commands[];
 
 /* The command that the first word or two name; *used: how many they are. NULL: none. */
 const struct command *command_find(int count, char **words, int *used);

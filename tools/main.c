@@ -18,6 +18,7 @@ static const struct {
     {NULL, diff_commands},
     {NULL, merge_commands},
     {"Change feed", changes_commands},
+    {NULL, deltas_commands},
     {NULL, feed_commands},
     {"Files in and out", load_commands},
     {NULL, export_commands},

@@ -48,7 +48,7 @@ static void print_commands(void)
     static const struct command *const tables[] = {
         data_commands, scan_commands,   load_commands,    export_commands, stats_commands,
         tree_commands, upkeep_commands, history_commands, pins_commands,   branch_commands,
-        diff_commands, merge_commands,  changes_commands, feed_commands};
+        diff_commands, merge_commands,  changes_commands, deltas_commands, feed_commands};
 
     puts("As on the command line, without the database:");
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
