@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SLOTS_FIRST = 64, ROWS_MAX = UINT32_MAX / 4 };
+enum { SLOTS_FIRST = 64, SLOTS_PER_ROW_MAX = 16, ROWS_MAX = UINT32_MAX / 4 };
 
 void delta_rows_init(struct delta_rows *r)
 {
@@ -13,12 +13,18 @@ void delta_rows_init(struct delta_rows *r)
     arena_init(&r->arena, NULL, 0);
 }
 
+/* After a large window there may be small ones: they begin small again. */
 void delta_rows_clear(struct delta_rows *r)
 {
     arena_release(&r->arena);
     arena_init(&r->arena, NULL, 0);
-    if (r->count)
+    if (r->slot_count > SLOTS_PER_ROW_MAX * (r->count + SLOTS_FIRST)) {
+        mem_free(r->slots);
+        r->slots = NULL;
+        r->slot_count = 0;
+    } else if (r->count) {
         memset(r->slots, 0, r->slot_count * sizeof(*r->slots));
+    }
     r->count = r->count_before = r->touched_count = r->order_count = 0;
     r->mark = arena_mark(&r->arena);
 }

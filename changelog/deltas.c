@@ -532,14 +532,29 @@ static helios_status add_commit(struct helios_deltas *d, const struct wal_record
     return walk_on(d);
 }
 
+/* The feed has no more up to here, though the log may have: what is on other branches or keys may not even be read. */
+static helios_status pass_up_to(struct helios_deltas *d, helios_seq end)
+{
+    helios_seq last = 0;
+    helios_status status = d->upto < end ? timeline_commit_at(d->db, end, &last) : HELIOS_OK;
+
+    if (status != HELIOS_OK || last <= d->upto)
+        return status;
+    d->upto = last;
+    d->changes->next = last + 1;
+    return HELIOS_OK;
+}
+
 /* What there is, as far as memory goes; not what is written meanwhile, or a row that is written over and over would keep
  * it here. */
 static helios_status fill(struct helios_deltas *d)
 {
-    helios_seq visible = atomic_load(&d->db->visible);
+    helios_seq visible = atomic_load(&d->db->visible), end = feed_last(d->db, d->unsynced);
     helios_status status = HELIOS_OK;
 
-    while (status == HELIOS_OK && !d->full && d->upto < visible) {
+    if (end > visible)
+        end = visible;
+    while (status == HELIOS_OK && !d->full && d->upto < end) {
         struct deadline none = {0};
         struct wal_record record;
 
@@ -547,7 +562,7 @@ static helios_status fill(struct helios_deltas *d)
         if (status == HELIOS_OK)
             status = add_commit(d, &record);
     }
-    return status == HELIOS_TIMEOUT ? HELIOS_OK : status;
+    return status == HELIOS_TIMEOUT ? pass_up_to(d, end) : status;
 }
 
 static helios_status settle(struct helios_deltas *d, bool *differs)
@@ -560,6 +575,8 @@ static helios_status settle(struct helios_deltas *d, bool *differs)
 
 /* ---- waiting ---- */
 
+/* Also asks for a sync of what is ahead. With no time left nothing more is read, or it would never end beside writers of other
+ * tables. */
 static helios_status wait_for_commit(struct helios_deltas *d, uint64_t until)
 {
     uint64_t now = until && until != UINT64_MAX ? io_monotonic(d->db->fs) : 0;
@@ -567,12 +584,12 @@ static helios_status wait_for_commit(struct helios_deltas *d, uint64_t until)
     struct wal_record record;
     helios_status status;
 
-    if (deadline.timeout == 0)
-        return fail_fixed(HELIOS_TIMEOUT, "no row has changed in the time that was given");
     status = next_commit(d, &deadline, &record);
-    if (status == HELIOS_OK)
-        put_back(d, &record);
-    return status;
+    if (status != HELIOS_OK)
+        return status;
+    put_back(d, &record);
+    return deadline.timeout ? HELIOS_OK
+                            : fail_fixed(HELIOS_TIMEOUT, "no row has changed in the time that was given");
 }
 
 /* until: by the monotonic clock; 0: no wait, UINT64_MAX: for ever. */

@@ -557,6 +557,27 @@ static void case_refresh(void)
     free(large);
 }
 
+/* What other tables and branches write is passed over, so that an acknowledgement lets go of it. */
+static void case_quiet_tables(void)
+{
+    helios_write_options side = HELIOS_WRITE_OPTIONS_INIT;
+    helios_deltas *d = deltas_of("view", 0);
+    helios_delta_window w;
+    uint64_t removed;
+
+    MUST(helios_branch_create(db, "side", 0, 0, &side.branch));
+    for (unsigned i = 0; i < 10; i++) {
+        MUST(helios_put(db, NULL, slice_text("other"), slice_text("x")));
+        MUST(helios_put(db, &side, slice_text("other"), slice_text("x")));
+        CHECK(helios_deltas_window(d, i % 2 ? 1000 : 0, &w) == HELIOS_TIMEOUT);
+        CHECK(helios_deltas_upto(d) == helios_latest(db));
+    }
+    acknowledge_in_batch("view", helios_deltas_upto(d));
+    MUST(helios_feed_trim(db, helios_latest(db), &removed));
+    CHECK(removed > 20);
+    helios_deltas_free(d);
+}
+
 /* Of a branch: what it wrote itself. What its parent wrote before the fork is no delta of it. */
 static void case_branches(void)
 {
@@ -643,6 +664,7 @@ static void run_cases(void)
         case_d11_sequences_are_merged,
         case_d13_names_that_begin_alike,
         case_refresh,
+        case_quiet_tables,
         case_branches,
         case_arguments,
     };
