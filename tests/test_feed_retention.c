@@ -870,6 +870,7 @@ static void test_expiry_images(void)
 {
     struct feed_consumer *c;
     helios_seq acked, point;
+    helios_status status;
 
     begin();
     options.history_retention = 0;
@@ -890,9 +891,14 @@ static void test_expiry_images(void)
     assert(!info_of("images").open);
     MUST(feed_consumer_open(db, "images", 0, false, &c, &acked)); /* entries, without what was before */
     assert(acked == point);
-    MUST(feed_consumer_ack(db, c, helios_latest(db)));
-    feed_consumer_close(db, c);
-    MUST(feed_consumer_open(db, "images", 0, true, &c, &acked));
+    do { /* a job may move the horizon onto the acknowledgement's own commit */
+        MUST(feed_consumer_ack(db, c, helios_latest(db)));
+        feed_consumer_close(db, c);
+        status = feed_consumer_open(db, "images", 0, true, &c, &acked);
+        if (status == HELIOS_HISTORY_GONE)
+            MUST(feed_consumer_open(db, "images", 0, false, &c, &acked));
+    } while (status == HELIOS_HISTORY_GONE);
+    MUST(status);
     check_pin("images", acked);
     feed_consumer_close(db, c);
     end();
@@ -959,11 +965,13 @@ static void expect_images(helios_branch_id branch, const char *wanted)
     assert(status == HELIOS_TIMEOUT && strcmp(got, wanted) == 0);
 }
 
+/* The flush is an edit, which says what has been settled until then. */
 static void compact_all(void)
 {
     put_on(0, "filler", "x");
     MUST(helios_compact(db, text(""), (helios_slice){0}));
-    feed_look(db);
+    put_on(0, "filler", "x");
+    MUST(helios_flush(db));
 }
 
 /* They stay whole for it, through any number of opens, and go once it has passed the drop. */
@@ -977,7 +985,7 @@ static void test_drops(void)
     options.history_retention = 0;
     open_db();
     put_on(0, "zero", "0");
-    MUST(feed_consumer_open(db, "images", 0, true, &c, &acked));
+    MUST(feed_consumer_open(db, "images", helios_latest(db) + 1, true, &c, &acked));
     feed_consumer_close(db, c);
     change_and_drop(b);
     MUST(helios_sync(db));
@@ -993,8 +1001,9 @@ static void test_drops(void)
     }
     MUST(write_with_ack("images", helios_latest(db), 0));
     reopen();
-    compact_all();
-    assert(stat_of("branches.dropped") == 0 && stat_of("branches.dropped.bytes") == 0);
+    while (stat_of("branches.dropped")) /* jobs that run beside leave it to the next */
+        compact_all();
+    assert(stat_of("branches.dropped.bytes") == 0);
     end();
 }
 
