@@ -9,6 +9,7 @@
 #include "engine/identity.h"
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -470,10 +471,99 @@ static void run_history(struct test *t)
     helios_history_free(history);
 }
 
-/* For ever: all later allocations fail, too; not where a commit waits for memory. */
+/* What a put says of the value before must be right as far as it is read: counters of one key only grow. */
+static void check_change(const helios_change *change)
+{
+    uint64_t value = 0, before = 0;
+
+    if (!slice_starts_with(change->key, slice_make("key", 3)) || change->kind != HELIOS_CHANGE_PUT)
+        return;
+    assert(change->value.size == VALUE_BYTES);
+    memcpy(&value, change->value.data, sizeof(value));
+    if (change->has_before)
+        memcpy(&before, change->before.data, sizeof(before));
+    assert(value > before);
+}
+
+/* Entries up to the end; UINT_MAX: not so far. */
+static unsigned read_changes(struct test *t, const helios_changes_options *options, helios_seq ack)
+{
+    helios_changes *changes = NULL;
+    helios_change change;
+    helios_status status = HELIOS_OK;
+    helios_seq last = 0;
+    unsigned count = 0;
+    int fd;
+
+    if (!DONE(t, helios_changes_new(t->db, options, &changes)))
+        return UINT_MAX;
+    (void)!DONE(t, helios_changes_fd(changes, &fd));
+    while ((status = helios_changes_next(changes, 0, &change)) == HELIOS_OK) {
+        assert(change.lsn > last || (options->expand_ranges && change.lsn == last));
+        last = change.lsn;
+        check_change(&change);
+        count++;
+    }
+    if (status != HELIOS_TIMEOUT && status != HELIOS_NOT_FOUND && !DONE(t, status)) {
+        assert(helios_changes_next(changes, 0, &change) == status); /* told again */
+        count = UINT_MAX;
+    }
+    if (ack)
+        (void)!DONE(t, helios_changes_ack(changes, ack));
+    helios_changes_free(changes);
+    return count;
+}
+
+/* Cursors with all that can be asked for, over batches, ranges and branches, from memory and from tables; a consumer. */
+static void run_changes(struct test *t)
+{
+    static const helios_branch_id main_branch = 0;
+    helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+    const helios_seq from = helios_latest(t->db) + 1;
+    unsigned counts[2] = {UINT_MAX, UINT_MAX}, count;
+    helios_consumer_info *list = NULL;
+    size_t consumers = 0;
+
+    put(t, 1);
+    delete_some(t, 10, 20);
+    batch(t, 12, 0);
+    for (unsigned i = 0; i < 16; i++) {
+        options = (helios_changes_options)HELIOS_CHANGES_OPTIONS_INIT;
+        options.from = from;
+        options.to = i == 15 ? helios_latest(t->db) : 0;
+        options.unsynced = true;
+        options.before_images = i & 1;
+        options.expand_ranges = i & 2;
+        options.all_spaces = i & 4;
+        if (i & 8) {
+            options.prefix = slice_make("key", 3);
+            options.branch = &main_branch;
+        }
+        if (t->options.history_retention == 0 && (i & 3)) /* what is looked back at has gone */
+            options.from = helios_latest(t->db) + 1;
+        count = read_changes(t, &options, 0);
+        if (options.from == from && count != UINT_MAX) {
+            assert(counts[i >> 1 & 1] == UINT_MAX || counts[i >> 1 & 1] == count);
+            counts[i >> 1 & 1] = count;
+        }
+    }
+    options = (helios_changes_options)HELIOS_CHANGES_OPTIONS_INIT;
+    options.consumer = "reader";
+    options.from = helios_latest(t->db) + 1;
+    options.before_images = options.unsynced = true;
+    put(t, 2);
+    put(t, 3);
+    (void)read_changes(t, &options, helios_latest(t->db));
+    (void)read_changes(t, &options, 0);
+    if (DONE(t, helios_consumer_list(t->db, &list, &consumers)) && consumers)
+        (void)!DONE(t, helios_consumer_drop(t->db, "reader"));
+    helios_free(list);
+}
+
 /* A consumer, acknowledgements alone and with a commit, a trim; tables that the feed keeps. */
 static void run_feed(struct test *t)
 {
+    helios_changes_options reading = HELIOS_CHANGES_OPTIONS_INIT;
     struct feed_consumer *consumer = NULL;
     helios_consumer_info *list = NULL;
     helios_pin_info *pins = NULL;
@@ -482,7 +572,11 @@ static void run_feed(struct test *t)
     uint64_t removed;
     size_t count;
 
+    reading.from = helios_latest(t->db) + 1;
+    reading.before_images = reading.expand_ranges = t->options.history_retention != 0;
+    reading.unsynced = true;
     batch(t, 5, 30000);
+    (void)read_changes(t, &reading, 0);
     if (!DONE(t, feed_consumer_open(t->db, "reader", helios_latest(t->db) + 1, true, &consumer, &acked)))
         return;
     put(t, 1);
@@ -566,6 +660,7 @@ static void run_deltas(struct test *t)
     (void)!follow_deltas(t, &options, &after); /* its first window is a refresh */
 }
 
+/* For ever: all later allocations fail, too; not where a commit waits for memory. */
 static const struct {
     const char *name;
     void (*run)(struct test *);
@@ -587,6 +682,7 @@ static const struct {
     {"history", run_history, true},
     {"feed", run_feed, false}, /* one is ingested */
     {"deltas", run_deltas, true},
+    {"changes", run_changes, true},
 };
 
 /* ---- around them ---- */
@@ -636,7 +732,8 @@ static uint64_t run_one(size_t scenario, uint64_t n, bool forever)
     t.options.block_cache_bytes = 64 << 10;
     t.options.background_threads = 1;
     t.options.history_retention = n % 2 ? 0 : HELIOS_FOREVER;
-    if (strcmp(t.scenario, "feed") == 0 || strcmp(t.scenario, "deltas") == 0)
+    if (strcmp(t.scenario, "feed") == 0 || strcmp(t.scenario, "deltas") == 0 ||
+        strcmp(t.scenario, "changes") == 0)
         t.options.feed_retention = HELIOS_FOREVER;
     MUST(&t, io_memory_new(&t.fs));
     MUST(&t, engine_open(t.fs, "/alloc", &t.options, &t.db));
