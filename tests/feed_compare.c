@@ -293,6 +293,8 @@ void judge_commits(struct feed_replay *r, helios_db *db, size_t from, helios_seq
 struct filter {
     helios_changes_options options;
     helios_branch_id branch;
+    uint8_t node[16];
+    bool foreign;       /* the node, which made nothing */
     size_t first, last; /* of the records */
     helios_seq from, to;
     uint64_t from_time, to_time;
@@ -307,7 +309,9 @@ static bool passes(const struct filter *f, const struct feed_record *e)
         return false;
     if (e->space != 0 && !o->all_spaces)
         return false;
-    if (o->branch && e->branch != f->branch)
+    if ((o->branch && e->branch != f->branch) || (o->origin && f->foreign))
+        return false;
+    if (o->kinds && !(o->kinds & (1u << e->kind)))
         return false;
     if (o->expand_ranges ? e->kind == HELIOS_CHANGE_DELETE_RANGE : e->expansion)
         return false;
@@ -369,6 +373,13 @@ static void choose_rest(struct feed_replay *r, struct filter *f)
     f->branch = some->branch;
     if (below(r, 3) == 0)
         f->options.branch = &f->branch;
+    if (below(r, 4) == 0)
+        f->options.kinds = 1u + (unsigned)below(r, 7);
+    f->foreign = below(r, 4) == 0;
+    memcpy(f->node, r->node, sizeof(f->node));
+    f->node[5] ^= f->foreign;
+    if (below(r, 6) == 0)
+        f->options.origin = f->node;
     if (below(r, 3) == 0 && some->key->size)
         f->options.prefix = slice_make(some->key->bytes, 1 + below(r, some->key->size));
 }

@@ -30,6 +30,7 @@ struct feed_replay {
     helios_changes *cursor;
     bool images, no_images; /* asked for; cannot be had */
     bool adopted;           /* once begun anew in the middle */
+    uint8_t node[16];       /* that made all of it */
     /* Where it stands. */
     helios_seq next, lsn, commit, acked;
     uint64_t time;

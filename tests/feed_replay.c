@@ -293,6 +293,7 @@ static void apply(struct feed_replay *r, helios_db *db, const helios_change *cha
     struct expanding expanding = {r, &entry};
 
     check_order(r, change);
+    memcpy(r->node, change->origin, sizeof(r->node));
     JUDGE(r, b && !b->dropped, "branch %u, which is not there", change->branch);
     if (r->ended)
         note_commit(r, change);
