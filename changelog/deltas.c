@@ -162,7 +162,8 @@ static helios_status pass_window(struct helios_deltas *d)
 /* What there is now; durable as well, unless that is not asked for. */
 static helios_status newest(struct helios_deltas *d, helios_seq *at)
 {
-    helios_status status = d->unsynced ? HELIOS_OK : helios_sync(d->db);
+    bool sync = !d->unsynced && !d->db->options.read_only;
+    helios_status status = sync ? helios_sync(d->db) : HELIOS_OK;
 
     if (status == HELIOS_OK)
         status = timeline_commit_at(d->db, atomic_load(&d->db->latest), at);
@@ -187,7 +188,7 @@ static helios_status begin_anew(struct helios_deltas *d, const char *name, helio
     helios_status status = HELIOS_OK;
 
     close_window(d);
-    if (name && !d->consumer)
+    if (name && !d->consumer && !d->db->options.read_only)
         status = feed_consumer_open_gone(d->db, name, since + 1, &d->consumer);
     if (status == HELIOS_OK)
         status = stand_at_newest(d);
@@ -226,6 +227,13 @@ static helios_status check_since(struct helios_deltas *d, helios_seq since)
     return fail(HELIOS_INVALID, "deltas since %" PRIu64 "; the last commit is %" PRIu64, since, latest);
 }
 
+/* since: where it begins if it is new; then its position. Read-only it is that alone. */
+static helios_status open_consumer(struct helios_deltas *d, const char *name, helios_seq *since)
+{
+    return d->db->options.read_only ? feed_consumer_position(d->db, name, since)
+                                    : feed_consumer_open(d->db, name, *since + 1, true, &d->consumer, since);
+}
+
 static helios_status begin(struct helios_deltas *d, const helios_deltas_options *o)
 {
     helios_seq since = 0, made = 0;
@@ -233,7 +241,7 @@ static helios_status begin(struct helios_deltas *d, const helios_deltas_options 
 
     made = since;
     if (status == HELIOS_OK && o->consumer)
-        status = feed_consumer_open(d->db, o->consumer, since + 1, true, &d->consumer, &since);
+        status = open_consumer(d, o->consumer, &since);
     else if (status == HELIOS_OK)
         status = check_since(d, since);
     if (status == HELIOS_OK)

@@ -607,6 +607,43 @@ static void case_branches(void)
     CHECK(helios_deltas_new(db, &o, &d) == HELIOS_NOT_FOUND);
 }
 
+/* Read-only a consumer is a position, nothing is made or held. */
+static void case_read_only(void)
+{
+    helios_deltas_options o = HELIOS_DELTAS_OPTIONS_INIT;
+    helios_delta_window w;
+    helios_deltas *d;
+    helios_seq one = put(0, 1, "one"), two;
+
+    d = deltas_of("view", 0);
+    acknowledge_in_batch("view", one);
+    helios_deltas_free(d);
+    two = put(0, 1, "two");
+    options.read_only = true;
+    reopen();
+    d = deltas_of("view", 0);
+    MUST(helios_deltas_window(d, UINT64_MAX, &w));
+    expect(d, 0, HELIOS_DELTA_UPDATE, 1, "one", "two", two, two);
+    CHECK(helios_deltas_window(d, UINT64_MAX, &w) == HELIOS_TIMEOUT);
+    helios_deltas_free(d);
+    d = deltas_of(NULL, 0);
+    MUST(helios_deltas_window(d, 0, &w));
+    expect(d, 0, HELIOS_DELTA_INSERT, 1, NULL, "two", one, two);
+    helios_deltas_free(d);
+    o.consumer = "nobody";
+    CHECK(helios_deltas_new(db, &o, &d) == HELIOS_NOT_FOUND);
+    options.read_only = false;
+    reopen();
+    MUST(helios_feed_trim(db, two, NULL));
+    options.read_only = true;
+    reopen();
+    d = deltas_of(NULL, 0);
+    MUST(helios_deltas_window(d, 0, &w));
+    CHECK(w.refresh && w.upto >= two);
+    helios_deltas_free(d);
+    options.read_only = false;
+}
+
 static void case_arguments(void)
 {
     helios_deltas_options o = HELIOS_DELTAS_OPTIONS_INIT;
@@ -665,6 +702,7 @@ static void run_cases(void)
         case_d13_names_that_begin_alike,
         case_refresh,
         case_quiet_tables,
+        case_read_only,
         case_branches,
         case_arguments,
     };

@@ -211,7 +211,7 @@ static int run_deltas(struct args *args)
     if (code == EXIT_CODE_OK)
         code = at_parse(args, "--since", args->from ? args->from : "start", &since);
     if (code == EXIT_CODE_OK)
-        code = ctl_open(args, OPEN_WRITE, &l.db);
+        code = ctl_open(args, OPEN_READ, &l.db);
     if (code == EXIT_CODE_OK)
         code = ctl_close(args, l.db, list_deltas(&l, &since));
     release_tables(&l);
