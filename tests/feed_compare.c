@@ -218,7 +218,9 @@ static bool begins_commit(const struct feed_replay *r, helios_seq lsn)
         else
             high = middle;
     }
-    return low == r->commit_count ? lsn >= r->next : r->commits[low].first == lsn || r->adopted;
+    if (low == 0 && r->adopted) /* before all that is known */
+        return true;
+    return low == r->commit_count ? lsn >= r->next : r->commits[low].first == lsn;
 }
 
 static void check_bounds(struct feed_replay *r, helios_db *db, helios_seq latest)
