@@ -1,6 +1,6 @@
 /* test_archive.c - archived segments of the log: a walk over archives, segments and the log's end gives what was appended,
  * with and without a filter, over reopening, crashes at each call, failures, damage in each byte, trims and checkpoints.
- * A list of all that was appended is the model. Usage: test_archive [seed] */
+ * A list of all that was appended is the model. Usage: test_archive [seed] [threads] */
 #undef NDEBUG
 #include "base/hash.h"
 #include "base/mem.h"
@@ -251,6 +251,27 @@ static bool all_archived(struct world *w)
     return all;
 }
 
+static struct wal_kept kept_at(struct world *w, size_t index)
+{
+    struct wal_kept kept;
+
+    mutex_lock(&w->wal->mu);
+    assert(index < w->wal->kept_count);
+    kept = w->wal->kept[index];
+    mutex_unlock(&w->wal->mu);
+    return kept;
+}
+
+static size_t kept_count(struct world *w)
+{
+    size_t count;
+
+    mutex_lock(&w->wal->mu);
+    count = w->wal->kept_count;
+    mutex_unlock(&w->wal->mu);
+    return count;
+}
+
 static void wait_archived(struct world *w)
 {
     while (!all_archived(w)) {
@@ -368,13 +389,13 @@ static void life(void)
     append_drawn(w, &rng, 6000);
     release(w);
     wait_archived(w);
-    first = w->wal->kept[0].number;
+    first = kept_at(w, 0).number;
     path_of(first, false, path);
-    assert(w->wal->kept_count > 3 && file_size(w, path) == 0);
+    assert(kept_count(w) > 3 && file_size(w, path) == 0);
     wal_index_path("/wal", first + 2, path, sizeof(path));
     assert(file_size(w, path) == 0);
     wal_each_kept(w->wal, add_bytes, &bytes);
-    assert(bytes == wal_kept_bytes(w->wal) && bytes < w->wal->kept_count * 256 * 1024 / 2);
+    assert(bytes == wal_kept_bytes(w->wal) && bytes < kept_count(w) * 256 * 1024 / 2);
     for (int opened = 0; opened < 3; opened++) {
         check_walk(w, 1, NULL);
         for (int i = 0; i < 20; i++)
@@ -387,9 +408,9 @@ static void life(void)
         else
             crash(w, IO_DAMAGE_KEEP_ALL, 1);
         must_open(w);
-        assert(w->wal->kept_count > 3 && w->wal->kept[0].archived);
+        assert(kept_count(w) > 3 && kept_at(w, 0).archived);
     }
-    keep = w->wal->kept[2].number;
+    keep = kept_at(w, 2).number;
     wal_keep(w->wal, keep);
     path_of(first, true, path);
     while (file_size(w, path) > 0)
@@ -420,7 +441,7 @@ static void incompressible(void)
         append(w, &(struct commit){.first = w->next, .ops = 1, .size = 30000});
     number = wal_segment_now(w->wal);
     release(w);
-    while (w->wal->kept_count < 3)
+    while (kept_count(w) < 3)
         thread_sleep(200);
     thread_sleep(20000);
     for (uint64_t n = 1; n < number; n++) {
@@ -491,15 +512,15 @@ static void failures(void)
                                              .path_contains = ".arc"});
     append_drawn(w, &rng, 1500);
     release(w);
-    while (w->wal->kept_count < 2)
+    while (kept_count(w) < 2)
         thread_sleep(200);
     for (int i = 0; i < 20; i++) {
         wal_keeper_wake(w->wal);
         thread_sleep(500);
     }
     assert(w->said == 1);
-    for (size_t i = 0; i < w->wal->kept_count; i++)
-        assert(count_names(w, w->wal->kept[i].number) == 1);
+    for (size_t i = 0; i < kept_count(w); i++)
+        assert(count_names(w, kept_at(w, i).number) == 1);
     check_walk(w, 1, NULL);
     for (uint64_t n = 1; n < 30; n++) {
         io_faulty_plan(w->fs, &(struct io_fault){.fail_at = n,
@@ -671,18 +692,21 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } cases[] = {{"life", life},
+                 {"checkpoints", checkpoints},
+                 {"skips", skips},
                  {"incompressible", incompressible},
                  {"power cuts", power_cuts},
                  {"failures", failures},
-                 {"damaged", damaged},
-                 {"checkpoints", checkpoints},
-                 {"skips", skips}};
+                 {"damaged", damaged}};
+    size_t count = sizeof(cases) / sizeof(cases[0]);
 
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 10);
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("seed %" PRIu64 "\n", seed);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    if (argc > 2 && strcmp(argv[2], "threads") == 0)
+        count = 3;
+    for (size_t i = 0; i < count; i++) {
         printf("%s\n", cases[i].name);
         cases[i].run();
     }
