@@ -801,6 +801,13 @@ has err 'next:'
 expect 7 changes feed --from '1 hour ago' --json
 expect 1 changes feed --branch nobody
 expect 2 changes feed --format xml
+changes 0 '* -[row:, row;)\n* - a\n' --kinds delete,delete_range
+changes 0 '* - a\n' --kinds delete --origin self
+expect 0 changes feed --origin 00000000000000000000000000000000
+lines out 0
+expect 2 changes feed --kinds puts
+expect 2 changes feed --kinds ''
+expect 2 changes feed --origin 00
 expect 2 changes feed --follow --to now
 expect 0 changes feed --json --before --from 2
 json_lines changes

@@ -119,6 +119,8 @@ static const char **text_of(struct args *args, int key)
     case OPTION_INTO: return &args->into;
     case OPTION_CONSUMER: return &args->consumer;
     case OPTION_BELOW: return &args->below;
+    case OPTION_KINDS: return &args->kinds;
+    case OPTION_ORIGIN: return &args->origin;
     default: return NULL;
     }
 }

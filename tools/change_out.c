@@ -85,13 +85,13 @@ static int print_place(struct change_out *out, const helios_change *change)
     return columns;
 }
 
-/* Made by another node, and applied here. */
+/* Made by another node, and applied here. A delta, which sums up many changes, is nobody's: it has no lsn. */
 static bool is_foreign(const struct change_out *out, const helios_change *change)
 {
     uint8_t own[16];
 
     helios_node_id(out->db, own);
-    return memcmp(own, change->origin, sizeof(own)) != 0;
+    return change->origin_lsn != 0 && memcmp(own, change->origin, sizeof(own)) != 0;
 }
 
 /* The beginning of the node's id tells it from others. */

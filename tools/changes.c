@@ -27,6 +27,8 @@ struct following {
     const struct args *args;
     struct point from, to;
     helios_slice prefix;
+    uint32_t kinds; /* 0: all */
+    uint8_t origin[16];
     helios_seq next; /* where the next pass begins; 0: where --from says */
     uint64_t printed;
     struct change_out out;
@@ -215,6 +217,10 @@ static int pass(struct following *f)
     options.all_spaces = args->all_spaces;
     options.expand_ranges = args->expand_ranges;
     options.consumer = args->consumer;
+    options.kinds = f->kinds;
+    if (args->origin && strcmp(args->origin, "self") == 0)
+        helios_node_id(f->db, f->origin);
+    options.origin = args->origin ? f->origin : NULL;
     code = walk(f, &options);
     f->next = f->end + 1;
     return code;
@@ -320,11 +326,58 @@ static int take_format(struct following *f)
     return EXIT_CODE_OK;
 }
 
+/* "put,delete". */
+static int take_kinds(struct following *f)
+{
+    static const char *const names[] = {
+        [HELIOS_CHANGE_PUT] = "put",
+        [HELIOS_CHANGE_DELETE] = "delete",
+        [HELIOS_CHANGE_DELETE_RANGE] = "delete_range",
+    };
+    enum { KINDS = sizeof(names) / sizeof(names[0]) };
+    const char *at = f->args->kinds;
+
+    while (at) {
+        size_t size = strcspn(at, ","), kind = 0;
+
+        while (kind < KINDS && (strlen(names[kind]) != size || memcmp(names[kind], at, size) != 0))
+            kind++;
+        if (kind == KINDS)
+            return report_usage(f->args,
+                                "--kinds are put, delete and delete_range, with commas between, not \"%s\"",
+                                f->args->kinds);
+        f->kinds |= 1u << kind;
+        at = at[size] ? at + size + 1 : NULL;
+    }
+    return EXIT_CODE_OK;
+}
+
+static int take_origin(struct following *f)
+{
+    const char *text = f->args->origin;
+    helios_slice bytes = {0};
+    bool good;
+
+    if (!text || strcmp(text, "self") == 0)
+        return EXIT_CODE_OK;
+    good = bytes_decode(true, text, &bytes) && bytes.size == sizeof(f->origin);
+    if (good)
+        memcpy(f->origin, bytes.data, sizeof(f->origin));
+    slice_free(&bytes);
+    return good ? EXIT_CODE_OK
+                : report_usage(f->args, "--origin is a node's id in 32 hexadecimal digits, or self, not \"%s\"",
+                               text);
+}
+
 static int run_changes(struct args *args)
 {
     struct following f = {.args = args};
     int code = take_format(&f);
 
+    if (code == EXIT_CODE_OK)
+        code = take_kinds(&f);
+    if (code == EXIT_CODE_OK)
+        code = take_origin(&f);
     if (code == EXIT_CODE_OK)
         code = at_parse(args, "--from", args->from ? args->from : "start", &f.from);
     if (code == EXIT_CODE_OK)
@@ -350,6 +403,8 @@ static const struct argp_option changes_options[] = {
     {"to", OPTION_TO, "POINT", 0, "Up to POINT, inclusive", 0},
     {"branch", OPTION_BRANCH, "NAME", 0, "Only on the branch NAME (or #ID); default: all", 0},
     OPTION_ROW_PREFIX,
+    {"kinds", OPTION_KINDS, "KIND,...", 0, "Only put, delete, delete_range", 0},
+    {"origin", OPTION_ORIGIN, "NODE", 0, "Only what the node made: 32 hexadecimal digits, or self", 0},
     {"before", OPTION_BEFORE, NULL, 0, "Also the values that were there before", 0},
     {"expand-ranges", OPTION_EXPAND_RANGES, NULL, 0, "A range delete as one line for each key that was there",
      0},

@@ -82,6 +82,8 @@ enum option_key {
     OPTION_CONSUMER,
     OPTION_FEED,
     OPTION_BELOW,
+    OPTION_KINDS,
+    OPTION_ORIGIN,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
@@ -94,7 +96,7 @@ struct args {
         yes, entries, scan, all, if_missing, oldest_first, stat, full, dry_run, ours, theirs, close, graph,
         before, expand_ranges, all_spaces, unsynced, follow, feed;
     const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into,
-        *consumer, *below;
+        *consumer, *below, *kinds, *origin;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
     uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
