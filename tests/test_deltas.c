@@ -1133,7 +1133,8 @@ static bool keep_view(void)
     else
         MUST(helios_write(db, NULL, batch, NULL));
     helios_batch_free(batch);
-    check_view();
+    if (view || still_there())
+        check_view();
     return true;
 }
 

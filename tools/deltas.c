@@ -50,7 +50,7 @@ static void print_json(const struct listing *l, const helios_delta *delta)
 
 static void print_text(struct listing *l, const helios_delta *delta)
 {
-    const helios_change change = {
+    helios_change change = {
         .lsn = delta->lsn,
         .time = delta->time,
         .branch = l->out.branch,
@@ -62,6 +62,7 @@ static void print_text(struct listing *l, const helios_delta *delta)
         .before = delta->before,
     };
 
+    helios_node_id(l->db, change.origin); /* a delta is the state's, whoever made the changes */
     change_print(&l->out, &change);
 }
 
