@@ -134,6 +134,9 @@ static helios_status take_options(helios_changes *c, const helios_changes_option
     if (c->one_origin)
         memcpy(c->origin, options->origin, NODE_BYTES);
     c->own_wanted = !c->one_origin || memcmp(c->origin, c->db->node_id, NODE_BYTES) == 0;
+    if (options->for_apply && options->expand_ranges)
+        return fail(HELIOS_INVALID,
+                    "for_apply gives range deletes as they are: the keys that are not there count too");
     if (options->from && options->from_time)
         return fail(HELIOS_INVALID, "a number and a time were given to begin at");
     if (options->from > SEQ_MAX)

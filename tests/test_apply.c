@@ -3,6 +3,7 @@
  * Usage: test_apply [--seed S] */
 #undef NDEBUG
 #include "base/coding.h"
+#include "base/mem.h"
 #include "base/random.h"
 #include "base/slice.h"
 #include "engine/engine_internal.h"
@@ -413,8 +414,8 @@ static helios_resolution resolve(void *arg, const helios_apply_conflict *c, heli
 {
     asked++;
     CHECK(arg == &asked && c->key.size && (c->has_ours || c->has_theirs) && c->ours_seq);
-    if (answer == HELIOS_TAKE_VALUE)
-        MUST(helios_buf_set(value, text("both")));
+    if (answer == HELIOS_TAKE_VALUE && helios_buf_set(value, text("both")) != HELIOS_OK)
+        return HELIOS_TAKE_ABORT; /* without memory */
     return answer;
 }
 
@@ -664,6 +665,69 @@ static void test_transactions(void)
     node_end(&b);
 }
 
+/* Without memory nothing happens, and the next try is right. */
+static void test_memory(void)
+{
+    helios_apply_options options = HELIOS_APPLY_OPTIONS_INIT;
+    helios_batch *batch = helios_batch_new();
+    const helios_change *changes;
+    helios_changes *feed;
+    helios_status status = HELIOS_NO_MEMORY;
+    struct node a, b;
+    size_t n;
+
+    node_begin(&a, 1);
+    node_begin(&b, 2);
+    put(&b, "j", "b");
+    put(&b, "k", "b");
+    helios_batch_delete_range(batch, text("a"), text("z"));
+    helios_batch_put(batch, text("k"), text("a"));
+    helios_batch_put(batch, text("l"), text("a"));
+    MUST(helios_write(a.db, NULL, batch, NULL));
+    options.resolve = resolve;
+    options.arg = &asked;
+    answer = HELIOS_TAKE_VALUE;
+    feed = feed_of(&a, 1);
+    MUST(helios_changes_next_commit(feed, 0, &changes, &n));
+    mem_fail_thread_only(true);
+    for (uint64_t at = 1; status != HELIOS_OK; at++) {
+        helios_seq latest = helios_latest(b.db);
+
+        mem_fail_at(at, false);
+        status = helios_apply(b.db, &options, changes, n, NULL);
+        mem_fail_at(0, false);
+        CHECK(status == HELIOS_OK || status == HELIOS_NO_MEMORY || status == HELIOS_CONFLICT);
+        CHECK(status == HELIOS_OK || helios_latest(b.db) == latest);
+        CHECK(status == HELIOS_OK || (has(&b, "k", "b") && has(&b, "l", NULL) && applied(&b, &a) == 0));
+    }
+    mem_fail_thread_only(false);
+    CHECK(has(&b, "k", "both") && has(&b, "j", "both") && has(&b, "l", "a") && applied(&b, &a) == 3);
+    helios_changes_free(feed);
+    feed = NULL;
+    status = HELIOS_NO_MEMORY;
+    mem_fail_thread_only(true);
+    for (uint64_t at = 1; status != HELIOS_OK; at++) {
+        helios_changes_options wanted = HELIOS_CHANGES_OPTIONS_INIT;
+
+        wanted.from = 3;
+        wanted.unsynced = wanted.for_apply = true;
+        mem_fail_at(at, false);
+        status = helios_changes_new(b.db, &wanted, &feed);
+        if (status == HELIOS_OK)
+            status = helios_changes_next_commit(feed, 0, &changes, &n);
+        mem_fail_at(0, false);
+        CHECK(status == HELIOS_OK || status == HELIOS_NO_MEMORY);
+        if (status == HELIOS_OK)
+            CHECK(changes[n - 1].commit_end && changes[0].origin_previous == 0);
+        helios_changes_free(feed);
+        feed = NULL;
+    }
+    mem_fail_thread_only(false);
+    helios_batch_free(batch);
+    node_end(&a);
+    node_end(&b);
+}
+
 /* What is there after a cut is there with its row, and what was synced is there. */
 static void test_power(void)
 {
@@ -760,6 +824,7 @@ int main(int argc, char **argv)
     test_filters();
     test_large();
     test_transactions();
+    test_memory();
     test_power();
     test_hostile();
     return 0;

@@ -542,6 +542,205 @@ static void exchange(void)
     }
 }
 
+/* ---- threads and pipes ---- */
+
+/* One way between two nodes. */
+struct pipe_link {
+    struct threaded *from, *to;
+    int in, out;
+    _Atomic uint64_t sent, done; /* messages; done: applied, or known already */
+    pthread_t thread;
+};
+
+struct threaded {
+    struct node node;
+    struct pipe_link *links[NODES]; /* to the others; NULL: none */
+    struct mail shelf[NODES];       /* held back for a while */
+    uint32_t writes;
+    _Atomic helios_seq drained; /* everything up to here was read from its feed, and sent */
+    _Atomic bool wrote_all;
+    pthread_t thread;
+};
+static _Atomic bool over;
+
+static void write_pieces(struct node *n, int fd, const char *data, size_t size)
+{
+    while (size) {
+        size_t piece = 1 + below(n, 700);
+        ssize_t done = write(fd, data, piece < size ? piece : size);
+
+        CHECK(done > 0);
+        data += done;
+        size -= (size_t)done;
+    }
+}
+
+static void send_message(struct threaded *t, int to, size_t at)
+{
+    struct mail *m = &t->shelf[to];
+    unsigned char size[8];
+
+    put_u64(size, m->messages[at].size);
+    atomic_fetch_add(&t->links[to]->sent, 1);
+    write_pieces(&t->node, t->links[to]->in, (const char *)size, sizeof(size));
+    write_pieces(&t->node, t->links[to]->in, m->messages[at].data, m->messages[at].size);
+    if (below(&t->node, 10))
+        mail_drop(m, at);
+}
+
+/* What there is, in another order; all of it, or what is too much for the shelf. */
+static void send_some(struct threaded *t, size_t keep)
+{
+    for (int to = 0; to < NODES; to++)
+        while (t->links[to] && t->shelf[to].count > keep)
+            send_message(t, to, below(&t->node, (uint32_t)t->shelf[to].count));
+}
+
+static bool read_and_shelve(struct threaded *t)
+{
+    if (!read_commit(&t->node))
+        return false;
+    for (int to = 0; to < NODES; to++)
+        if (t->links[to])
+            mail_add(&t->shelf[to], buf_slice(&t->node.message));
+    return true;
+}
+
+static void *run_writer(void *arg)
+{
+    struct threaded *t = arg;
+
+    while (!atomic_load(&over)) {
+        helios_seq latest = helios_latest(t->node.db);
+
+        if (t->writes && below(&t->node, 3)) {
+            write_some(&t->node);
+            t->writes--;
+        } else if (!read_and_shelve(t)) {
+            send_some(t, 0);
+            atomic_store(&t->wrote_all, t->writes == 0);
+            atomic_store(&t->drained, latest);
+            if (t->writes == 0)
+                thread_sleep(200);
+        }
+        send_some(t, 6);
+    }
+    return NULL;
+}
+
+static bool read_all(int fd, void *data, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        ssize_t got = read(fd, (char *)data + at, size - at);
+
+        if (got <= 0)
+            return false;
+        at += (size_t)got;
+    }
+    return true;
+}
+
+/* What is too early is kept, and tried again: others of its kind may come through another pipe. */
+static void *run_reader(void *arg)
+{
+    struct pipe_link *link = arg;
+    struct pollfd poll_fd = {.fd = link->out, .events = POLLIN};
+    helios_buf message = {0};
+    struct mail early = {0};
+
+    while (poll(&poll_fd, 1, early.count ? 1 : -1) >= 0) {
+        if (poll_fd.revents) {
+            unsigned char size[8];
+
+            if (!read_all(link->out, size, sizeof(size)))
+                break;
+            message.size = 0;
+            MUST(buf_reserve(&message, get_u64(size)));
+            message.size = get_u64(size);
+            CHECK(read_all(link->out, message.data, message.size));
+            mail_add(&early, buf_slice(&message));
+        }
+        for (size_t i = early.count; i-- > 0;)
+            if (deliver(&link->to->node, buf_slice(&early.messages[i]))) {
+                mail_drop(&early, i);
+                atomic_fetch_add(&link->done, 1);
+            }
+    }
+    CHECK(early.count == 0);
+    free(early.messages);
+    helios_buf_free(&message);
+    return NULL;
+}
+
+/* Nobody writes, all feeds were read to their ends, all messages have arrived; and it was so for the whole look. */
+static bool is_quiet(struct threaded nodes[NODES], struct pipe_link *links, size_t count)
+{
+    uint64_t before = 0, sent = 0;
+    bool quiet = true;
+
+    for (size_t i = 0; i < count; i++)
+        before += atomic_load(&links[i].sent);
+    for (int i = 0; i < NODES; i++)
+        quiet &= atomic_load(&nodes[i].wrote_all) &&
+                 atomic_load(&nodes[i].drained) == helios_latest(nodes[i].node.db);
+    for (size_t i = 0; i < count; i++) {
+        quiet &= atomic_load(&links[i].done) == atomic_load(&links[i].sent);
+        sent += atomic_load(&links[i].sent);
+    }
+    for (int i = 0; i < NODES; i++)
+        quiet &= atomic_load(&nodes[i].drained) == helios_latest(nodes[i].node.db);
+    return quiet && sent == before;
+}
+
+static void threads(void)
+{
+    static struct threaded nodes[NODES];
+    static struct pipe_link links[NODES * NODES];
+    struct node plain[NODES];
+    size_t count = 0;
+    int ends[2];
+
+    memset(nodes, 0, sizeof(nodes));
+    memset(links, 0, sizeof(links));
+    atomic_store(&over, false);
+    for (int i = 0; i < NODES; i++) {
+        begin_node(&nodes[i].node, (unsigned)i, false);
+        nodes[i].node.apply.resolve = rules[round_number % 4];
+        nodes[i].writes = 300;
+    }
+    for (int i = 0; i < NODES; i++)
+        for (int j = 0; j < NODES; j++) {
+            if (i == j || (round_number % 3 == 2 && i + j == NODES - 1)) /* at times in a line */
+                continue;
+            CHECK(pipe(ends) == 0);
+            links[count] =
+                (struct pipe_link){.from = &nodes[i], .to = &nodes[j], .in = ends[1], .out = ends[0]};
+            nodes[i].links[j] = &links[count];
+            CHECK(pthread_create(&links[count].thread, NULL, run_reader, &links[count]) == 0);
+            count++;
+        }
+    for (int i = 0; i < NODES; i++)
+        CHECK(pthread_create(&nodes[i].thread, NULL, run_writer, &nodes[i]) == 0);
+    while (!is_quiet(nodes, links, count))
+        thread_sleep(1000);
+    atomic_store(&over, true);
+    for (int i = 0; i < NODES; i++)
+        pthread_join(nodes[i].thread, NULL);
+    for (size_t i = 0; i < count; i++) {
+        close(links[i].in);
+        pthread_join(links[i].thread, NULL);
+        close(links[i].out);
+    }
+    for (int i = 0; i < NODES; i++)
+        plain[i] = nodes[i].node;
+    check_equal(plain);
+    for (int i = 0; i < NODES; i++) {
+        end_node(&plain[i]);
+        for (int j = 0; j < NODES; j++)
+            free(nodes[i].shelf[j].messages);
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint64_t rounds = 40;
@@ -555,6 +754,6 @@ int main(int argc, char **argv)
     }
     printf("%s, seed %" PRIu64 "\n", mode, seed);
     for (round_number = 0; round_number < rounds; round_number++)
-        exchange();
+        strcmp(mode, "threads") == 0 ? threads() : exchange();
     return 0;
 }

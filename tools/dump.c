@@ -122,8 +122,10 @@ static void print_ops(const struct args *args, const struct wal_record *record)
 {
     struct reader reader = reader_make(record->body.data, record->body.size);
 
-    if (record->type != WAL_COMMIT || record->flags)
+    if (record->type != WAL_COMMIT)
         return;
+    if (record->flags & WAL_RECORD_ORIGIN) /* its size, then it */
+        (void)read_raw(&reader, read_u32(&reader));
     for (uint32_t i = 0; i < record->op_count; i++) {
         struct op op = {.branch = record->branch};
 
