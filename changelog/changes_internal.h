@@ -61,6 +61,7 @@ struct change_commit {
     struct ingested *tables; /* INGEST; else NULL */
     struct change_origin origin;
     bool begun;     /* an entry was made of it */
+    bool cut;       /* it goes on behind what was asked for */
     struct own own; /* built where the state before an operation is wanted */
     struct expansion expansion;
 };

@@ -112,7 +112,7 @@ helios_status commit_begin(helios_changes *c, const struct wal_record *record)
     k->record = *record;
     k->last = record->first + record->op_count - 1;
     k->at = 0;
-    k->begun = false;
+    k->begun = k->cut = false;
     record = &k->record;
     status = change_origin_begin(c, &k->record, &good);
     if (status == HELIOS_OK && !good)
@@ -283,7 +283,8 @@ helios_status commit_next(helios_changes *c)
         status = read_op(c, &op, &there);
         if (status == HELIOS_OK && !there && change_origin_wants_none(c))
             return show_none(c);
-        if (status != HELIOS_OK || !there || (c->to && k->record.first + k->at - 1 > c->to))
+        k->cut = status == HELIOS_OK && there && c->to && k->record.first + k->at - 1 > c->to;
+        if (status != HELIOS_OK || !there || k->cut)
             break;
         status = consider(c, &op, k->at - 1);
     }

@@ -218,10 +218,12 @@ static helios_status hand_out(helios_changes *c, helios_change *change)
     if (status != HELIOS_OK)
         return status;
     if (c->left && --c->left == 0) {
+        c->commit.cut |= c->has_ahead;
         c->has_ahead = false;
         c->ended = true;
     }
-    e->change.commit_end = !c->has_ahead;
+    /* A part of a commit must not pass for all of it where it is applied. */
+    e->change.commit_end = !c->has_ahead && !(c->for_apply && c->commit.cut);
     *change = e->change;
     return HELIOS_OK;
 }

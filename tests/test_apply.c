@@ -323,6 +323,23 @@ static void test_gaps(void)
     CHECK(has(&b, "x", NULL));
     CHECK(bring(&a, &b, pair - 1, NULL) == 1 && has(&b, "y", "1"));
     put(&a, "z", "1");
+    { /* nor is the first part of one all of it */
+        helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+        helios_changes *feed = NULL;
+        const helios_change *changes;
+        size_t n;
+
+        options.from = options.to = pair - 1;
+        options.unsynced = options.for_apply = true;
+        MUST(helios_changes_new(a.db, &options, &feed));
+        GETS(HELIOS_NOT_FOUND, helios_changes_next_commit(feed, 0, &changes, &n));
+        helios_changes_free(feed);
+        options.to = 0;
+        options.limit = 1;
+        MUST(helios_changes_new(a.db, &options, &feed));
+        GETS(HELIOS_NOT_FOUND, helios_changes_next_commit(feed, 0, &changes, &n));
+        helios_changes_free(feed);
+    }
     { /* from within a commit nobody misses the first part of it */
         helios_changes *feed = feed_of(&a, pair);
         const helios_change *changes;
