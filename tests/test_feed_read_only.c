@@ -419,6 +419,51 @@ static void prefixes(void)
     end();
 }
 
+static helios_status find_archive(void *arg, const char *name)
+{
+    if (strstr(name, ".arc") && !strstr(name, ".tmp"))
+        snprintf(arg, 64, "/db/wal/%s", name);
+    return HELIOS_OK;
+}
+
+/* A byte of an archive flips: verify says in which file, and a walk does not give something else. */
+static void damage(void)
+{
+    helios_changes_options o = HELIOS_CHANGES_OPTIONS_INIT;
+    struct told before, after;
+    char path[64] = "";
+    uint64_t size;
+
+    begin();
+    write_some(4000, 20, 300, NULL);
+    MUST(helios_flush(db));
+    wait_archives(2);
+    MUST(helios_close(db));
+    open_db(true);
+    before = tell(&o, NULL);
+    MUST(helios_verify(db, NULL, NULL));
+    MUST(io_list(fs, "/db/wal", find_archive, path));
+    for (int i = 0; i < 60; i++) {
+        unsigned char *bytes = io_memory_bytes(fs, path, &size);
+        uint64_t at = 700 + random_below(&rng, size - 700);
+        helios_status status;
+
+        bytes[at] ^= 16;
+        status = helios_verify(db, NULL, NULL);
+        if (status != HELIOS_CORRUPT || !strstr(helios_last_error(), path) ||
+            !strstr(helios_last_error(), " at ")) {
+            fprintf(stderr, "seed %" PRIu64 ", byte %" PRIu64 ": %s %s\n", seed, at, helios_status_name(status),
+                    helios_last_error());
+            abort();
+        }
+        after = tell(&o, &status);
+        assert(status == HELIOS_CORRUPT || (status == HELIOS_TIMEOUT && after.hash == before.hash));
+        io_memory_bytes(fs, path, &size)[at] ^= 16;
+    }
+    MUST(helios_verify(db, NULL, NULL));
+    end();
+}
+
 /* An in-memory database keeps a log for its feed alone: it is archived too. */
 static void in_memory(void)
 {
@@ -462,6 +507,7 @@ int main(int argc, char **argv)
     no_feed();
     read_only();
     prefixes();
+    damage();
     in_memory();
     return 0;
 }
