@@ -2,7 +2,9 @@
  * judge of what an open finds of them; see fault_world.h. */
 #include "engine/feed.h"
 #include "tests/fault_world.h"
+#include "tests/feed_replay.h"
 #include <inttypes.h>
+#include <stdio.h>
 
 static const char name[] = "reader";
 
@@ -140,6 +142,23 @@ static void check_log(struct check *c)
               "commit %u (number %" PRIu64 ") is not in the feed", next, w->commits[next].seq);
 }
 
+static void tell_where(const void *arg)
+{
+    (void)arg;
+    fprintf(stderr, "  %s\n", fault_where);
+}
+
+/* What is left of the feed makes the states that are there. */
+static void check_replay(struct world *w)
+{
+    const struct feed_replay_options options = {
+        .seed = w->commit_count, .where = tell_where, .no_sync = true, .scans = 2};
+    struct feed_replay *replay = feed_replay_new(&options);
+
+    feed_replay_follow(replay, w->db);
+    feed_replay_free(replay);
+}
+
 void check_feed(struct check *c)
 {
     struct world *w = c->w;
@@ -156,4 +175,6 @@ void check_feed(struct check *c)
     check_consumer(c);
     if (!c->detected)
         check_log(c);
+    if (!c->detected_is_fine)
+        check_replay(w);
 }

@@ -152,11 +152,16 @@ static void adopt_branch(struct feed_replay *r, helios_db *db, helios_branch_id 
     helios_iter_free(it);
 }
 
-/* The states of now; what came before is not known any more. */
-static void adopt_all(struct feed_replay *r, helios_db *db, helios_seq point)
+/* The states before the first entry that is left, if history reaches there, else of now. */
+static void adopt_all(struct feed_replay *r, helios_db *db, helios_seq latest)
 {
     helios_branch_info *list;
+    helios_seq oldest, newest, point = latest;
     size_t count;
+
+    JUDGE_MUST(r, helios_feed_bounds(db, &oldest, &newest));
+    if (oldest > 1 && oldest <= latest && !r->options.others_write && oldest - 1 >= helios_horizon(db))
+        point = oldest - 1;
 
     JUDGE(r, !r->options.no_trim, "entry %" PRIu64 " was trimmed", r->next);
     states_forget_all(&r->states);
@@ -406,8 +411,9 @@ static bool read_on(struct feed_replay *r, helios_db *db, helios_seq to)
     if (without_images(r, db, status))
         return false;
     if (status == HELIOS_FEED_TRIMMED) {
+        feed_replay_release(r);
         adopt_all(r, db, to);
-        return true;
+        return r->next > to;
     }
     JUDGE(r, status == (r->options.hold ? HELIOS_TIMEOUT : HELIOS_NOT_FOUND), "reading: %s",
           helios_status_name(status));
@@ -418,15 +424,17 @@ static bool read_on(struct feed_replay *r, helios_db *db, helios_seq to)
 static void follow_to(struct feed_replay *r, helios_db *db, helios_seq to)
 {
     helios_status status;
+    bool done = false;
 
     do {
         status = r->cursor ? HELIOS_OK : open_cursor(r, db, to);
         if (status == HELIOS_FEED_TRIMMED) {
             adopt_all(r, db, to);
-            break;
+            continue;
         }
         JUDGE_MUST(r, status);
-    } while (!read_on(r, db, to));
+        done = read_on(r, db, to);
+    } while (!done && r->next <= to);
     if (r->next <= to)
         r->next = to + 1;
 }

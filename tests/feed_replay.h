@@ -6,7 +6,8 @@
  * reads at the number before; the list of commits, branches, tags and consumers; the feed's bounds; and the same entries again
  * through random filters. What is wrong is told, with where the test stands, and ends the process.
  *
- * Where what comes next was trimmed it takes the states of now from scans and goes on from there. */
+ * Where what comes next was trimmed it takes the states before the oldest entry, or those of now if history does not reach that
+ * far, from scans and goes on from there. */
 #ifndef HELIOS_TESTS_FEED_REPLAY_H
 #define HELIOS_TESTS_FEED_REPLAY_H
 #include "helios/helios.h"
