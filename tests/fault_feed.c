@@ -148,13 +148,17 @@ static void tell_where(const void *arg)
     fprintf(stderr, "  %s\n", fault_where);
 }
 
-/* What is left of the feed makes the states that are there. */
+/* What is left of the feed makes the states that are there. Each fourth time: it takes as long as all other checks. */
 static void check_replay(struct world *w)
 {
+    static unsigned turn;
     const struct feed_replay_options options = {
         .seed = w->commit_count, .where = tell_where, .no_sync = true, .scans = 2};
-    struct feed_replay *replay = feed_replay_new(&options);
+    struct feed_replay *replay;
 
+    if (turn++ % 4 != 0)
+        return;
+    replay = feed_replay_new(&options);
     feed_replay_follow(replay, w->db);
     feed_replay_free(replay);
 }
