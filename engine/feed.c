@@ -318,6 +318,7 @@ void feed_look(struct helios_db *db)
     if (!atomic_load(&feed->first) || atomic_load(&db->failed))
         return;
     feed_consumers_expire(db);
+    feed_consumers_follow(db);
     mutex_lock(&feed->move_mu);
     aged = least(aged_locked(db), feed_consumers_need(db));
     if (mark_for(db, aged, &mark) == HELIOS_OK && move_is_worth_locked(db, mark))

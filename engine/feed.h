@@ -48,6 +48,10 @@ struct feed_consumer {
     uint64_t quiet, quiet_from; /* not heard of for `quiet` us at quiet_from, by the monotonic clock */
     helios_seq anew; /* its reader begins again behind this number, not acknowledged yet; 0: it does not */
     pin_id floor;    /* 0: none */
+    helios_seq
+        held; /* where that is: a position that is known to be durable, so that an open finds history for the one it finds */
+    helios_seq ack_commit;      /* that made it stand at `acked` */
+    helios_seq due, due_commit; /* a position that the floor moves to once its commit is durable; 0: none */
 };
 /* Opens a durable name for one reader, made at `from` if it is new (0: at the watermark; its stored position wins over
  * from): *acked gets its position, it goes on at *acked + 1. What it wants of before-images is remembered. HELIOS_BUSY if it is
@@ -70,6 +74,8 @@ helios_status feed_consumer_ack(struct helios_db *, struct feed_consumer *, heli
 /* Writes a settled batch with acknowledgements in it. */
 helios_status feed_write_acks(struct helios_db *, helios_branch_id, helios_durability, struct write_set *,
                               helios_seq *commit) CHECKED;
+/* The floors move on to what has become durable. */
+void feed_consumers_follow(struct helios_db *);
 /* At open, with the watermark to be, before history is collected. */
 helios_status feed_consumers_load(struct helios_db *, helios_seq first) CHECKED;
 void feed_consumers_release(struct helios_db *);

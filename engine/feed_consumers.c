@@ -186,6 +186,7 @@ static void hold_nothing_locked(struct helios_db *db, struct feed_consumer *c)
 {
     pins_release(db->floors, c->floor);
     c->floor = 0;
+    c->due_commit = 0;
 }
 
 void feed_consumers_expire(struct helios_db *db)
@@ -264,7 +265,7 @@ helios_status feed_consumers_held(struct helios_db *db, struct feed_held **out, 
             continue;
         memcpy(list[count].name, c->name, strlen(c->name) + 1);
         list[count].since = c->created;
-        list[count++].at = c->acked;
+        list[count++].at = c->held;
     }
     mutex_unlock(&feed->mu);
     if (!list)
@@ -274,26 +275,65 @@ helios_status feed_consumers_held(struct helios_db *db, struct feed_held **out, 
     return HELIOS_OK;
 }
 
-/* The commit that says so is visible: it was heard of, and holds again. Its floor moves on; without memory the old one holds more than it needs to. One
- * that was lost may be back, if there is history for it. */
-static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_seq acked, uint64_t active)
+/* False: without memory the old one holds more than it needs to. */
+static bool move_floor_locked(struct helios_db *db, struct feed_consumer *c, helios_seq at)
+{
+    pin_id fresh = 0;
+
+    if (floor_of(db, at, &fresh) != HELIOS_OK)
+        return false;
+    pins_release(db->floors, c->floor);
+    c->floor = fresh;
+    c->held = at;
+    return true;
+}
+
+/* The power may still take back a position whose commit is not durable, and the next open then needs the history of the
+ * one before. So the floor goes from one durable position to the next, of those that come in between one at a time. */
+static void follow_locked(struct helios_db *db, struct feed_consumer *c, helios_seq durable)
+{
+    while (c->floor && (c->due_commit || c->acked > c->held)) {
+        if (!c->due_commit) {
+            c->due = c->acked;
+            c->due_commit = c->ack_commit;
+        }
+        if (c->due_commit > durable || !move_floor_locked(db, c, c->due))
+            break;
+        c->due_commit = 0;
+    }
+}
+
+void feed_consumers_follow(struct helios_db *db)
 {
     struct feed *feed = &db->feed;
-    pin_id fresh = 0, old = 0;
-    bool moved = c->before_images && floor_of(db, acked, &fresh) == HELIOS_OK;
+    helios_seq durable = feed_last(db, false);
+
+    mutex_lock(&feed->mu);
+    for (size_t i = 0; i < feed->consumer_count; i++)
+        follow_locked(db, feed->consumers[i], durable);
+    mutex_unlock(&feed->mu);
+}
+
+/* The commit that says so is visible: it was heard of, and holds again. One that was lost may be back, if there is history
+ * for it. */
+static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_seq acked, uint64_t active,
+                          helios_seq commit)
+{
+    struct feed *feed = &db->feed;
 
     mutex_lock(&feed->mu);
     c->acked = acked;
+    c->ack_commit = commit;
     c->anew = 0;
     c->lost = acked + 1 < atomic_load(&feed->first);
     c->expired = false;
     set_active(db, c, active);
-    if (moved) {
-        old = c->lost ? fresh : c->floor;
-        c->floor = c->lost ? 0 : fresh;
-    }
+    if (c->lost)
+        hold_nothing_locked(db, c);
+    else if (c->before_images && !c->floor)
+        (void)move_floor_locked(db, c, acked);
     mutex_unlock(&feed->mu);
-    pins_release(db->floors, old);
+    feed_consumers_follow(db);
 }
 
 /* ---- on disk ---- */
@@ -395,6 +435,7 @@ static helios_status resume(struct helios_db *db, struct feed_consumer *c, helio
     c->lost = c->acked + 1 < first;
     if (!c->before_images || c->lost)
         return HELIOS_OK;
+    c->held = c->acked;
     status = floor_of(db, c->acked, &c->floor);
     return status == HELIOS_HISTORY_GONE ? HELIOS_OK : status;
 }
@@ -422,7 +463,7 @@ static helios_status begin_locked(struct helios_db *db, struct feed_consumer *c,
         from = first;
     if (from > latest + 1 && from > first)
         return fail(HELIOS_INVALID, "a consumer from %" PRIu64 " on; the last entry is %" PRIu64, from, latest);
-    c->acked = from - 1;
+    c->acked = c->held = from - 1;
     status = feed_check(db, from);
     if (status == HELIOS_OK && c->before_images)
         status = floor_of(db, c->acked, &c->floor);
@@ -475,6 +516,8 @@ static helios_status change_wish(struct helios_db *db, struct feed_consumer *c, 
         pin_id old = c->floor;
 
         c->floor = floor;
+        c->held = c->acked; /* the entry has the position, too */
+        c->due_commit = 0;
         floor = old;
     } else {
         c->before_images = !before_images;
@@ -699,7 +742,16 @@ static helios_status ack_changing(struct helios_db *db, struct feed_consumer *c,
             write_system(db, HELIOS_DURABILITY_ASYNC, KIND_VALUE, consumer_key_of(&key, POSITION_KEY, c->name),
                          position_encode(value, &at), commit);
     if (status == HELIOS_OK)
-        move_consumer(db, c, lsn, at.active);
+        move_consumer(db, c, lsn, at.active, *commit);
+    return status;
+}
+
+static helios_status wait_durable(struct helios_db *db, helios_seq commit)
+{
+    helios_status status = helios_wait_durable(db, commit, UINT64_MAX);
+
+    if (status == HELIOS_OK)
+        feed_consumers_follow(db);
     return status;
 }
 
@@ -713,7 +765,7 @@ helios_status feed_consumer_ack(struct helios_db *db, struct feed_consumer *c, h
     mutex_lock(&db->feed.change_mu);
     status = ack_changing(db, c, lsn, &commit);
     mutex_unlock(&db->feed.change_mu);
-    return status == HELIOS_OK && commit ? helios_wait_durable(db, commit, UINT64_MAX) : status;
+    return status == HELIOS_OK && commit ? wait_durable(db, commit) : status;
 }
 
 /* ---- acknowledging within a batch ---- */
@@ -779,7 +831,7 @@ static helios_status settle_acks(struct helios_db *db, struct helios_batch *batc
     return HELIOS_OK;
 }
 
-static void move_acked(struct helios_db *db, const struct helios_batch *batch, uint64_t now)
+static void move_acked(struct helios_db *db, const struct helios_batch *batch, uint64_t now, helios_seq commit)
 {
     struct op op;
 
@@ -787,7 +839,7 @@ static void move_acked(struct helios_db *db, const struct helios_batch *batch, u
         struct feed_consumer *c = find_made(&db->feed, consumer_name(op.key));
 
         if (c->wanted > c->acked)
-            move_consumer(db, c, c->wanted, now);
+            move_consumer(db, c, c->wanted, now, commit);
     }
 }
 
@@ -809,14 +861,14 @@ helios_status feed_write_acks(struct helios_db *db, helios_branch_id branch, hel
     if (status == HELIOS_OK)
         status = commit_write(db, branch, HELIOS_DURABILITY_ASYNC, set, &seq);
     if (status == HELIOS_OK)
-        move_acked(db, set->batch, now);
+        move_acked(db, set->batch, now, seq);
     mutex_unlock(&db->feed.change_mu);
     if (status != HELIOS_OK)
         return status;
     if (durability == HELIOS_DURABILITY_GROUP)
         wal_sync_soon(db->wal, db->options.group_commit_interval);
     if (durability == HELIOS_DURABILITY_SYNC)
-        status = helios_wait_durable(db, seq, UINT64_MAX);
+        status = wait_durable(db, seq);
     if (status == HELIOS_OK && commit)
         *commit = seq;
     return status;
