@@ -157,11 +157,15 @@ static void adopt_all(struct feed_replay *r, helios_db *db, helios_seq latest)
 {
     helios_branch_info *list;
     helios_seq oldest, newest, point = latest;
+    helios_snapshot *held = NULL; /* the horizon moves at any time */
     size_t count;
 
     JUDGE_MUST(r, helios_feed_bounds(db, &oldest, &newest));
-    if (oldest > 1 && oldest <= latest && !r->options.others_write && oldest - 1 >= helios_horizon(db))
+    if (oldest > 1 && oldest <= latest && !r->options.others_write &&
+        helios_snapshot_new(db, oldest - 1, &held) == HELIOS_OK)
         point = oldest - 1;
+    else
+        JUDGE_MUST(r, helios_snapshot_new(db, point ? point : HELIOS_SEQ_NONE, &held));
 
     JUDGE(r, !r->options.no_trim, "entry %" PRIu64 " was trimmed", r->next);
     states_forget_all(&r->states);
@@ -177,6 +181,7 @@ static void adopt_all(struct feed_replay *r, helios_db *db, helios_seq latest)
         adopt_branch(r, db, list[i].id, point);
     }
     helios_free(list);
+    helios_snapshot_free(db, held);
     r->next = point + 1;
     r->lsn = r->commit = point;
     r->counts.adopted++;
