@@ -644,6 +644,44 @@ static void checkpoints(void)
     world_end(w);
 }
 
+/* The last process left its first segment empty, as the first record was too large for it, and was killed before the seal.
+ * The archive of it tells no numbers; what is before it is still found. */
+static void empty_segment(void)
+{
+    struct world *w = world_new();
+    static const unsigned char zeros[64];
+    struct io_file *file;
+    uint64_t number;
+    char path[64];
+
+    w->options.keep = WAL_KEEP_NONE; /* a segment that is not kept is not cut when it is sealed */
+    must_open(w);
+    append_small(w, 1000);
+    close_log(w);
+    must_open(w);
+    number = wal_segment_now(w->wal);
+    append(w, &(struct commit){.first = w->next, .ops = 1, .size = BODY_MAX});
+    assert(wal_segment_now(w->wal) == number + 1);
+    append_small(w, 1000);
+    close_log(w);
+    path_of(number, false, path);
+    assert(io_open(w->fs, path, IO_WRITE, &file) == HELIOS_OK);
+    assert(io_write(file, WAL_SEAL, zeros, sizeof(zeros)) == HELIOS_OK && io_sync(file) == HELIOS_OK);
+    io_close(file);
+    w->options.keep = 1;
+    for (int opened = 0; opened < 2; opened++) {
+        must_open(w);
+        release(w);
+        wait_archived(w);
+        path_of(number, true, path);
+        assert(file_size(w, path) > 0);
+        for (helios_seq from = 1; from < w->next; from += 100)
+            check_walk(w, from, NULL);
+        close_log(w);
+    }
+    world_end(w);
+}
+
 /* A filter for one of many tables reads little. */
 static void skips(void)
 {
@@ -695,6 +733,7 @@ int main(int argc, char **argv)
                  {"checkpoints", checkpoints},
                  {"skips", skips},
                  {"incompressible", incompressible},
+                 {"an empty segment", empty_segment},
                  {"power cuts", power_cuts},
                  {"failures", failures},
                  {"damaged", damaged}};

@@ -237,10 +237,13 @@ static helios_status write_ends(struct writing *w, uint64_t end)
 static helios_status write_all(struct writing *w, struct wal_reader *reader, uint64_t *end)
 {
     const struct wal_segment_info *info = wal_reader_info(reader);
+    helios_seq first = wal_info_first(info);
     helios_status status;
 
     if (info->sealed && info->sealed_end != *end)
         return fail_corrupt("segment %" PRIu64 ": was cut before its seal", info->header.number);
+    if (first > 0)
+        w->last = first - 1; /* of one without records */
     w->salt = info->header.salt;
     w->written = ARCHIVE_FRAMES;
     wal_reader_bound(reader, *end);

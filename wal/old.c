@@ -56,13 +56,14 @@ static helios_status first_read(const struct wal_options *options, struct old *o
 }
 
 /* The keeper does not know the first number of a segment that it prepares; the seal of the one before, which is written
- * when it is entered, tells. Only what a killed process had not sealed has to be looked into. */
+ * when it is entered, tells, if it knows one. Only what a killed process had not sealed has to be looked into. */
 static helios_status first_find(const struct wal_options *options, struct old *old, const struct old *before)
 {
     const struct wal_segment_info *info = &old->link->info;
 
     old->first = wal_info_first(info);
-    if (old->first == 0 && before && before->link->info.sealed && info->predecessor_end == 0)
+    if (old->first == 0 && before && before->link->info.sealed && before->link->info.sealed_last != 0 &&
+        info->predecessor_end == 0)
         old->first = before->link->info.sealed_last + 1;
     if (old->first != 0 || options->keep == WAL_KEEP_NONE || old->end == WAL_DATA)
         return HELIOS_OK;
