@@ -21,14 +21,16 @@ static helios_status link_table(const struct copying *c, uint64_t number)
     return io_link(c->db->fs, from, to);
 }
 
-static helios_status take_segment(void *arg, uint64_t number, const char *path, uint64_t end, bool sealed)
+static helios_status take_segment(void *arg, uint64_t number, const char *path, uint64_t end, helios_seq last,
+                                  bool sealed)
 {
     const struct copying *c = arg;
     char to[PATH_BYTES_MAX];
 
     (void)number;
     snprintf(to, sizeof(to), "%s/wal%s", c->path, strrchr(path, '/')); /* a segment, or its archive */
-    return sealed ? io_link(c->db->fs, path, to) : wal_segment_copy(c->db->fs, path, to, end, c->last);
+    return sealed ? io_link(c->db->fs, path, to)
+                  : wal_segment_copy(c->db->fs, path, to, end, last < c->last ? last : c->last);
 }
 
 static helios_status make_folders(const struct copying *c)

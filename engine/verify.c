@@ -35,7 +35,8 @@ static helios_status verify_file(struct verification *v, struct table_file *file
     return HELIOS_OK;
 }
 
-static helios_status verify_segment(void *arg, uint64_t number, const char *path, uint64_t end, bool sealed)
+static helios_status verify_segment(void *arg, uint64_t number, const char *path, uint64_t end, helios_seq last,
+                                    bool sealed)
 {
     struct verification *v = arg;
     struct wal_reader *reader = NULL;
@@ -43,6 +44,7 @@ static helios_status verify_segment(void *arg, uint64_t number, const char *path
     helios_status status = wal_reader_open(v->db->fs, path, &reader);
 
     (void)number;
+    (void)last;
     (void)sealed;
     if (status == HELIOS_OK)
         wal_reader_limit(reader, end);

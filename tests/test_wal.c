@@ -1066,7 +1066,8 @@ static void truncations(bool mapped)
 
 /* ---- upkeep ---- */
 
-static helios_status checkpoint_one(void *arg, uint64_t number, const char *path, uint64_t end, bool sealed)
+static helios_status checkpoint_one(void *arg, uint64_t number, const char *path, uint64_t end, helios_seq last,
+                                    bool sealed)
 {
     struct world *w = arg;
     char to[64];
@@ -1074,7 +1075,7 @@ static helios_status checkpoint_one(void *arg, uint64_t number, const char *path
     wal_segment_path("/copy", number, to, sizeof(to));
     if (sealed)
         return io_link(w->fs, path, to);
-    return wal_segment_copy(w->fs, path, to, end, w->next - 1);
+    return wal_segment_copy(w->fs, path, to, end, last < w->next ? last : w->next - 1);
 }
 
 static void checkpoints(bool mapped)

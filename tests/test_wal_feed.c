@@ -737,13 +737,15 @@ static void seeks(void)
     world_end(w);
 }
 
-static helios_status copy_one(void *arg, uint64_t number, const char *path, uint64_t end, bool sealed)
+static helios_status copy_one(void *arg, uint64_t number, const char *path, uint64_t end, helios_seq last,
+                              bool sealed)
 {
     struct world *w = arg;
     char to[64];
 
     wal_segment_path("/copy", number, to, sizeof(to));
-    return sealed ? io_link(w->fs, path, to) : wal_segment_copy(w->fs, path, to, end, w->next - 1);
+    return sealed ? io_link(w->fs, path, to)
+                  : wal_segment_copy(w->fs, path, to, end, last < w->next ? last : w->next - 1);
 }
 
 /* A checkpoint has the feed too, and its files stay when the original goes on. */

@@ -340,6 +340,7 @@ uint64_t wal_written(const struct wal *wal)
 
 struct shown {
     uint64_t number, end;
+    helios_seq last;
     bool sealed, archived;
 };
 
@@ -348,11 +349,13 @@ struct shown {
 static struct shown show_locked(struct wal_segment *segment, wal_pos upto)
 {
     uint64_t end = atomic_load_explicit(&segment->end, memory_order_acquire);
-    struct shown shown = {segment->number, end, segment->sealed, false};
+    struct shown shown = {segment->number, end, SEQ_MAX, segment->sealed, false};
 
     if (segment->number == wal_pos_segment(upto) && (end == 0 || end > wal_pos_offset(upto))) {
         shown.end = wal_pos_offset(upto);
         shown.sealed = false;
+    } else if (!shown.sealed) {
+        shown.last = segment->last;
     }
     if (shown.sealed)
         segment->linked = true;
@@ -376,7 +379,8 @@ static helios_status show_all(struct wal *wal, wal_pos upto, struct shown **out,
     shown = mem_array(capacity + 1, sizeof(*shown));
     for (size_t i = 0; shown && i < wal->kept_count; i++) {
         if (wal->kept[i].number >= floor)
-            shown[n++] = (struct shown){wal->kept[i].number, wal->kept[i].end, true, wal->kept[i].archived};
+            shown[n++] =
+                (struct shown){wal->kept[i].number, wal->kept[i].end, SEQ_MAX, true, wal->kept[i].archived};
     }
     for (struct wal_segment *segment = wal->first; shown && segment; segment = segment->next) {
         if (segment->number >= floor && segment->number <= wal_pos_segment(upto))
@@ -393,7 +397,7 @@ static helios_status show_all(struct wal *wal, wal_pos upto, struct shown **out,
 
 helios_status wal_each_segment(struct wal *wal, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,
-                                                        uint64_t end, bool sealed),
+                                                        uint64_t end, helios_seq last, bool sealed),
                                void *arg)
 {
     struct shown *shown = NULL;
@@ -407,7 +411,7 @@ helios_status wal_each_segment(struct wal *wal, wal_pos upto,
         char path[WAL_PATH_MAX];
 
         wal_place_path(wal->options.directory, shown[i].number, shown[i].archived, path, sizeof(path));
-        status = segment(arg, shown[i].number, path, shown[i].end, shown[i].sealed);
+        status = segment(arg, shown[i].number, path, shown[i].end, shown[i].last, shown[i].sealed);
     }
     mem_free(shown);
     mutex_lock(&wal->mu);

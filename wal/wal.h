@@ -208,12 +208,13 @@ uint64_t wal_bytes(const struct wal *);   /* on disk */
 uint64_t wal_written(const struct wal *); /* record bytes since open */
 /* The path of a segment into out. */
 void wal_segment_path(const char *directory, uint64_t number, char *out, size_t size);
-/* For checkpoints: calls segment(arg, number, path, end, sealed) for each from the floor, or from the oldest that is kept
- * for the feed, up to pos; the path may be that of its archive, which is sealed. A sealed one may be linked, the others are copied up to `end` by wal_segment_copy. Nothing is recycled
- * meanwhile, and what was shown as sealed never. */
+/* For checkpoints: calls segment(arg, number, path, end, last, sealed) for each from the floor, or from the oldest that is kept
+ * for the feed, up to pos; the path may be that of its archive, which is sealed. A sealed one may be linked, the others are
+ * copied up to `end` by wal_segment_copy. last: no number in it is above, and all behind it are; SEQ_MAX: it is still written,
+ * or sealed. Nothing is recycled meanwhile, and what was shown as sealed never. */
 helios_status wal_each_segment(struct wal *, wal_pos upto,
                                helios_status (*segment)(void *arg, uint64_t number, const char *path,
-                                                        uint64_t end, bool sealed),
+                                                        uint64_t end, helios_seq last, bool sealed),
                                void *arg) CHECKED;
 
 /* A copy of [0, end) of a segment, sealed at `end` and synced: recovery refuses a segment that is shorter
