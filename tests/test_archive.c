@@ -35,6 +35,7 @@ static struct world {
     struct commit commits[COMMITS_MAX];
     size_t count;
     unsigned said;
+    char sentence[512];      /* the last one */
     unsigned tables, values; /* how many tables, how random values are: of 8 bytes so many are text */
 } world;
 
@@ -105,6 +106,7 @@ static void say(void *arg, const char *sentence)
     struct world *w = arg;
 
     assert(strlen(sentence) > 20);
+    snprintf(w->sentence, sizeof(w->sentence), "%s", sentence);
     w->said++;
 }
 
@@ -497,6 +499,29 @@ static int count_names(struct world *w, uint64_t number)
     return count;
 }
 
+/* What is said is why the archive could not be made, also where there is nothing of it to be removed. */
+static void not_created(void)
+{
+    struct world *w = world_new();
+    struct random rng;
+
+    random_seed(&rng, seed);
+    must_open(w);
+    io_faulty_plan(w->fs, &(struct io_fault){.fail_at = 1,
+                                             .forever = true,
+                                             .mask = 1u << IO_CALL_OPEN,
+                                             .error_number = ENOSPC,
+                                             .path_contains = ".arc"});
+    append_drawn(w, &rng, 1500);
+    release(w);
+    while (*(volatile unsigned *)&w->said == 0)
+        thread_sleep(200);
+    io_faulty_plan(w->fs, NULL);
+    wait_archived(w);
+    assert(w->said == 1 && strstr(w->sentence, strerror(ENOSPC)));
+    world_end(w);
+}
+
 /* Calls and allocations fail: nothing is lost, it is said once, and tried again. */
 static void failures(void)
 {
@@ -518,7 +543,7 @@ static void failures(void)
         wal_keeper_wake(w->wal);
         thread_sleep(500);
     }
-    assert(w->said == 1);
+    assert(w->said == 1 && strstr(w->sentence, strerror(ENOSPC)));
     for (size_t i = 0; i < kept_count(w); i++)
         assert(count_names(w, kept_at(w, i).number) == 1);
     check_walk(w, 1, NULL);
@@ -760,6 +785,7 @@ int main(int argc, char **argv)
                  {"copies", copies},
                  {"an empty segment", empty_segment},
                  {"power cuts", power_cuts},
+                 {"not created", not_created},
                  {"failures", failures},
                  {"damaged", damaged}};
     size_t count = sizeof(cases) / sizeof(cases[0]);

@@ -24,13 +24,16 @@ void wal_archiver_wake(struct wal *wal)
     futex_wake(&wal->archiver_word, INT_MAX);
 }
 
+/* One that stays is removed by the next open. Why an archive is not made, which the caller may have to say, is not forgotten. */
 static void remove_archive(struct wal *wal, uint64_t number, bool temporary)
 {
+    struct error_note note = {0};
     char path[WAL_PATH_MAX];
 
     wal_archive_path(wal->options.directory, number, temporary, path, sizeof(path));
-    if (io_remove(wal->options.fs, path) != HELIOS_OK)
-        return; /* the next open removes it */
+    error_keep(&note, HELIOS_IO);
+    (void)!io_remove(wal->options.fs, path);
+    (void)!error_tell(&note);
 }
 
 static void remove_segment(struct wal *wal, uint64_t number)
@@ -85,6 +88,8 @@ static helios_status archive(struct wal *wal, const struct wal_kept *kept, bool 
         remove_archive(wal, kept->number, true);
     else
         take_place(wal, kept, end, bytes);
+    if (status == HELIOS_NOT_FOUND && !wal_is_kept(wal, kept->number))
+        status = HELIOS_OK; /* it was let go of before it was opened */
     return *stays || status == HELIOS_TIMEOUT ? HELIOS_OK : status;
 }
 
