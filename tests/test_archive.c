@@ -731,6 +731,55 @@ static void empty_segment(void)
     world_end(w);
 }
 
+/* An end that was looked at long ago lies within what is an archive by now: a walk stops there, and goes on. */
+static void old_ends(void)
+{
+    enum { ENDS = 40 };
+    struct world *w = world_new();
+    struct random rng;
+    wal_pos ends[ENDS];
+    helios_seq next[ENDS];
+
+    random_seed(&rng, seed);
+    must_open(w);
+    for (int i = 0; i < ENDS; i++) {
+        append_drawn(w, &rng, 100);
+        ends[i] = wal_published(w->wal);
+        next[i] = w->next;
+    }
+    append_drawn(w, &rng, 2000);
+    release(w);
+    wait_archived(w);
+    for (int round = 0; round < 400; round++) {
+        struct wal_filter filter = {.space = (uint8_t)(round % 3)};
+        char prefix[KEY_MAX];
+        struct wal_cursor *cursor;
+        struct wal_record record;
+        size_t i = 0;
+
+        filter.prefix = slice_make(prefix, (size_t)snprintf(prefix, sizeof(prefix), "t%03u", round));
+        assert(wal_cursor_new(w->wal, 1, &filter, &cursor) == HELIOS_OK);
+        for (int end = 0; end <= ENDS; end++) {
+            helios_status status;
+
+            while ((status = wal_cursor_next(cursor, end < ENDS ? ends[end] : wal_published(w->wal),
+                                             &record)) == HELIOS_OK) {
+                assert(record.first < (end < ENDS ? next[end] : w->next));
+                for (; w->commits[i].first < record.first; i++)
+                    assert(w->commits[i].is_void || !is_wanted(&w->commits[i], &filter));
+                i++;
+            }
+            if (status != HELIOS_NOT_FOUND)
+                printf("%s: %s\n", helios_status_name(status), helios_last_error());
+            assert(status == HELIOS_NOT_FOUND);
+            for (; i < w->count && w->commits[i].first < (end < ENDS ? next[end] : w->next); i++)
+                assert(w->commits[i].is_void || !is_wanted(&w->commits[i], &filter));
+        }
+        wal_cursor_free(cursor);
+    }
+    world_end(w);
+}
+
 /* A filter for one of many tables reads little. */
 static void skips(void)
 {
@@ -782,6 +831,7 @@ int main(int argc, char **argv)
                  {"checkpoints", checkpoints},
                  {"skips", skips},
                  {"incompressible", incompressible},
+                 {"old ends", old_ends},
                  {"copies", copies},
                  {"an empty segment", empty_segment},
                  {"power cuts", power_cuts},

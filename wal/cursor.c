@@ -229,8 +229,9 @@ static void pass_over(struct wal_cursor *cursor)
 {
     const struct wal_segment_info *info = wal_reader_info(cursor->reader);
 
-    if (cursor->filtered && wal_reader_skip(cursor->reader) && wal_reader_is_at_limit(cursor->reader) &&
-        info->sealed_last < SEQ_MAX && cursor->expected <= info->sealed_last)
+    if (cursor->filtered && wal_reader_skip(cursor->reader) &&
+        wal_reader_offset(cursor->reader) == info->sealed_end && info->sealed_last < SEQ_MAX &&
+        cursor->expected <= info->sealed_last)
         cursor->expected = info->sealed_last + 1;
 }
 

@@ -143,10 +143,12 @@ helios_status wal_reader_select(struct wal_reader *reader, const struct wal_filt
 
 bool wal_reader_skip(struct wal_reader *reader)
 {
-    uint64_t before = reader->offset;
+    uint64_t before = reader->offset, after;
 
-    if (reader->archive && before < reader->limit)
-        reader->offset = wal_archive_skip(reader->archive, before);
+    if (!reader->archive || before >= reader->limit)
+        return false;
+    after = wal_archive_skip(reader->archive, before);
+    reader->offset = after < reader->limit ? after : reader->limit; /* which is where a record begins */
     return reader->offset != before;
 }
 
