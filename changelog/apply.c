@@ -483,8 +483,8 @@ helios_status helios_apply(helios_db *db, const helios_apply_options *given, con
     if (status != HELIOS_OK)
         return status;
     durability = options.durability;
-    if (durability != HELIOS_DURABILITY_NONE)
-        options.durability = HELIOS_DURABILITY_ASYNC;
+    /* Never unlogged: a later commit that survives would say of a lost one that it was applied. */
+    options.durability = HELIOS_DURABILITY_ASYNC;
     mutex_lock(&db->origins.mu);
     for (size_t i = 0; i < count && status == HELIOS_OK; i++)
         status = apply_part(db, &options, &parts[i], changes, n, &counted);

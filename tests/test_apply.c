@@ -839,6 +839,34 @@ static void test_power(void)
     node_end(&b);
 }
 
+/* ---- what must not be lost, nor come into what is closed ---- */
+
+/* The clock is one for all commits: if a later one survives its process, so must those before. */
+static void test_durability(void)
+{
+    helios_apply_options options = HELIOS_APPLY_OPTIONS_INIT;
+    helios_write_options write = HELIOS_WRITE_OPTIONS_INIT;
+    struct node a, b;
+
+    node_begin(&a, 1);
+    node_begin(&b, 2);
+    MUST(helios_close(b.db));
+    b.options.feed_retention = 0;
+    node_open(&b);
+    put(&a, "k", "1");
+    options.durability = HELIOS_DURABILITY_NONE;
+    CHECK(bring(&a, &b, 1, &options) == 1);
+    put(&a, "l", "1");
+    options.durability = HELIOS_DURABILITY_ASYNC;
+    CHECK(bring(&a, &b, 1, &options) == 1);
+    write.durability = HELIOS_DURABILITY_SYNC;
+    MUST(helios_put(b.db, &write, text("m"), text("1")));
+    node_cut(&b, IO_DAMAGE_DROP_ALL);
+    CHECK(applied(&b, &a) == 2 && has(&b, "l", "1") && has(&b, "k", "1"));
+    node_end(&a);
+    node_end(&b);
+}
+
 /* ---- what nobody sends ---- */
 
 static void test_hostile(void)
@@ -908,6 +936,7 @@ int main(int argc, char **argv)
     test_transactions();
     test_memory();
     test_power();
+    test_durability();
     test_hostile();
     return 0;
 }
