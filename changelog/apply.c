@@ -383,6 +383,9 @@ static helios_status decide_and_commit(struct applying *a, helios_durability dur
         return fail_context(status, "a change of branch %u of node %s", a->from[0]->branch,
                             node_text(a->first->origin).text);
     status = a->branch ? branch_writable(a->db, a->branch) : HELIOS_OK;
+    /* After the hold, as the reservation lets who holds the gate pass: who seals later sees the hold and gives up. */
+    if (status == HELIOS_OK && a->branch && branch_is_sealed(a->db, a->branch))
+        status = gate_refuse(a->db, a->branch);
     if (status == HELIOS_OK)
         status = gate_close(a->db, &gate, a->branch);
     if (status == HELIOS_OK) {

@@ -867,6 +867,55 @@ static void test_durability(void)
     node_end(&b);
 }
 
+struct while_closing {
+    struct node *from, *to;
+    helios_status status;
+};
+
+static helios_resolution apply_meanwhile(void *arg, const helios_merge_conflict *conflict, helios_buf *value)
+{
+    helios_apply_options options = HELIOS_APPLY_OPTIONS_INIT;
+    struct while_closing *w = arg;
+    helios_changes *feed = feed_of(w->from, 1);
+    const helios_change *changes;
+    size_t n;
+
+    (void)conflict;
+    (void)value;
+    options.branch_of = branch_of;
+    MUST(helios_changes_next_commit(feed, 0, &changes, &n));
+    w->status = helios_apply(w->to->db, &options, changes, n, NULL);
+    helios_changes_free(feed);
+    return HELIOS_TAKE_THEIRS;
+}
+
+/* A branch that a merge closes takes no writes, of other nodes neither: the merge would not have them. */
+static void test_closing(void)
+{
+    helios_merge_options merge = HELIOS_MERGE_OPTIONS_INIT;
+    helios_write_options write = HELIOS_WRITE_OPTIONS_INIT;
+    struct node a, b;
+    struct while_closing w = {.from = &a, .to = &b};
+
+    node_begin(&a, 1);
+    node_begin(&b, 2);
+    MUST(helios_branch_create(a.db, "work", 0, 0, &write.branch));
+    MUST(helios_put(a.db, &write, text("late"), text("1")));
+    MUST(helios_branch_create(b.db, "work", 0, 0, &target));
+    put(&b, "k", "main");
+    write.branch = target;
+    MUST(helios_put(b.db, &write, text("k"), text("work")));
+    merge.close_source = true;
+    merge.resolve = apply_meanwhile;
+    merge.arg = &w;
+    merge.strategy = HELIOS_MERGE_RESOLVE;
+    MUST(helios_branch_merge(b.db, target, 0, &merge, NULL));
+    CHECK(w.status == HELIOS_BUSY && applied(&b, &a) == 0);
+    CHECK(has(&b, "k", "work") && has_on(&b, target, "late", NULL));
+    node_end(&a);
+    node_end(&b);
+}
+
 /* ---- what nobody sends ---- */
 
 static void test_hostile(void)
@@ -937,6 +986,7 @@ int main(int argc, char **argv)
     test_memory();
     test_power();
     test_durability();
+    test_closing();
     test_hostile();
     return 0;
 }
