@@ -48,6 +48,7 @@ static bool same_origin(const helios_change *a, const helios_change *b)
 struct part {
     const helios_change *first;
     helios_seq commit; /* there */
+    bool due;          /* not here yet */
 };
 enum { PARTS_MAX = 2 }; /* what was applied there, and what was decided about it */
 
@@ -64,7 +65,7 @@ static helios_status add_to_parts(struct part *parts, size_t *count, const helio
     struct part *part = part_of(parts, *count, c);
 
     if (!part && *count < PARTS_MAX) {
-        parts[(*count)++] = (struct part){c, clock_of(c->vector_clock, c->origin)};
+        parts[(*count)++] = (struct part){c, clock_of(c->vector_clock, c->origin), false};
         return HELIOS_OK;
     }
     if (part && slice_equal(part->first->vector_clock, c->vector_clock) &&
@@ -113,11 +114,22 @@ static helios_status fail_gap(const struct part *part, const unsigned char *node
                 part->commit, node_text(part->first->origin).text, needed, node_text(node).text, applied);
 }
 
-/* Under origins.mu. *due false: it is here already. */
-static helios_status look_at_turn(struct helios_db *db, const struct part *part, bool *due)
+/* The last of a node's commits that is here, with the part that goes before. */
+static helios_seq applied_of(struct helios_db *db, const struct part *before, const unsigned char *node)
 {
-    helios_slice clock = part->first->vector_clock, applied = buf_slice(&db->origins.clock);
-    helios_seq here = clock_of(applied, part->first->origin);
+    helios_seq here = clock_of(buf_slice(&db->origins.clock), node);
+
+    if (before && before->commit > here && memcmp(before->first->origin, node, NODE_BYTES) == 0)
+        return before->commit;
+    return here;
+}
+
+/* Under origins.mu. *due false: it is here already. before: NULL, or the other part, which is due or here. */
+static helios_status look_at_turn(struct helios_db *db, const struct part *part, const struct part *before,
+                                  bool *due)
+{
+    helios_slice clock = part->first->vector_clock;
+    helios_seq here = applied_of(db, NULL, part->first->origin);
 
     *due = memcmp(part->first->origin, db->node_id, NODE_BYTES) != 0 && part->commit > here;
     if (!*due)
@@ -129,8 +141,8 @@ static helios_status look_at_turn(struct helios_db *db, const struct part *part,
 
         if (memcmp(node, part->first->origin, NODE_BYTES) == 0 || memcmp(node, db->node_id, NODE_BYTES) == 0)
             continue;
-        if (clock_number(clock, i) > clock_of(applied, node))
-            return fail_gap(part, node, clock_number(clock, i), clock_of(applied, node));
+        if (clock_number(clock, i) > applied_of(db, before, node))
+            return fail_gap(part, node, clock_number(clock, i), applied_of(db, before, node));
     }
     return HELIOS_OK;
 }
@@ -427,12 +439,11 @@ static helios_status apply_part(struct helios_db *db, const helios_apply_options
         .rows = {.db = db},
     };
     helios_seq number = 0;
-    bool due;
-    helios_status status = look_at_turn(db, part, &due);
+    helios_status status;
 
-    if (status != HELIOS_OK || !due) {
-        result->skipped += !due;
-        return status;
+    if (!part->due) {
+        result->skipped++;
+        return HELIOS_OK;
     }
     batch_init(&a.came);
     batch_init(&a.pieces);
@@ -489,6 +500,8 @@ helios_status helios_apply(helios_db *db, const helios_apply_options *given, con
     /* Never unlogged: a later commit that survives would say of a lost one that it was applied. */
     options.durability = HELIOS_DURABILITY_ASYNC;
     mutex_lock(&db->origins.mu);
+    for (size_t i = 0; i < count && status == HELIOS_OK; i++) /* of all, before anything changes */
+        status = look_at_turn(db, &parts[i], i ? &parts[0] : NULL, &parts[i].due);
     for (size_t i = 0; i < count && status == HELIOS_OK; i++)
         status = apply_part(db, &options, &parts[i], changes, n, &counted);
     mutex_unlock(&db->origins.mu);

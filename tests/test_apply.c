@@ -916,6 +916,33 @@ static void test_closing(void)
     node_end(&b);
 }
 
+/* One commit there that is two here, of another node and its own: both, or neither. */
+static void test_both_parts(void)
+{
+    helios_apply_options options = HELIOS_APPLY_OPTIONS_INIT;
+    struct node a, b, c;
+    helios_batch *batch = helios_batch_new();
+
+    node_begin(&a, 1);
+    node_begin(&b, 2);
+    node_begin(&c, 3);
+    put(&a, "k", "a");
+    helios_batch_put(batch, text("k"), text("b"));
+    helios_batch_put(batch, text("l"), text("b"));
+    MUST(helios_write(b.db, NULL, batch, NULL));
+    helios_batch_free(batch);
+    options.resolve = resolve;
+    options.arg = &asked;
+    answer = HELIOS_TAKE_THEIRS;
+    CHECK(bring(&b, &a, 1, &options) == 1);
+    GETS(HELIOS_GAP, apply_one(&a, helios_latest(a.db), &c, false)); /* without the first one of a */
+    CHECK(has(&c, "l", NULL) && applied(&c, &b) == 0);
+    CHECK(bring(&a, &c, 1, NULL) == 3 && has(&c, "k", "b") && has(&c, "l", "b"));
+    node_end(&a);
+    node_end(&b);
+    node_end(&c);
+}
+
 /* ---- what nobody sends ---- */
 
 static void test_hostile(void)
@@ -987,6 +1014,7 @@ int main(int argc, char **argv)
     test_power();
     test_durability();
     test_closing();
+    test_both_parts();
     test_hostile();
     return 0;
 }
