@@ -114,6 +114,15 @@ static helios_status fail_gap(const struct part *part, const unsigned char *node
                 part->commit, node_text(part->first->origin).text, needed, node_text(node).text, applied);
 }
 
+/* Nobody brings it back, as own changes are skipped: what came after it would stand here without it. */
+static helios_status fail_lost(const struct part *part, helios_seq own)
+{
+    return fail(HELIOS_GAP,
+                "commit %" PRIu64 " of node %s comes after %" PRIu64
+                " of this database, which has no such commit: it was lost, or this is an older copy",
+                part->commit, node_text(part->first->origin).text, own);
+}
+
 /* The last of a node's commits that is here, with the part that goes before. */
 static helios_seq applied_of(struct helios_db *db, const struct part *before, const unsigned char *node)
 {
@@ -129,11 +138,13 @@ static helios_status look_at_turn(struct helios_db *db, const struct part *part,
                                   bool *due)
 {
     helios_slice clock = part->first->vector_clock;
-    helios_seq here = applied_of(db, NULL, part->first->origin);
+    helios_seq here = applied_of(db, NULL, part->first->origin), own = clock_of(clock, db->node_id);
 
     *due = memcmp(part->first->origin, db->node_id, NODE_BYTES) != 0 && part->commit > here;
     if (!*due)
         return HELIOS_OK;
+    if (own && fate_is_lost(db, own))
+        return fail_lost(part, own);
     if (part->first->origin_previous > here)
         return fail_gap(part, part->first->origin, part->first->origin_previous, here);
     for (size_t i = 0; i < clock_count(clock); i++) {

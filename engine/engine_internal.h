@@ -256,6 +256,8 @@ void fate_begin(struct helios_db *);
 /* The log has not got the record of the commit that begins with this number: neither it nor a later one that is
  * not visible will ever be. */
 void fate_refused(struct helios_db *, helios_seq first);
+/* Whether a number that was once seen is none of a commit any more: it lies where an open has cut, or above all. */
+bool fate_is_lost(const struct helios_db *, helios_seq);
 
 /* ---- write path: commit.c, ingest.c, memtables.c ---- */
 /* One commit on a branch, acknowledged by durability. commit may be NULL. */

@@ -40,6 +40,11 @@ static bool in_lost_range(const struct fate *fate, helios_seq seq)
     return false;
 }
 
+bool fate_is_lost(const struct helios_db *db, helios_seq seq)
+{
+    return seq > atomic_load(&db->latest) || in_lost_range(&db->fate, seq);
+}
+
 static helios_commit_fate fate_in_flight(struct helios_db *db, helios_seq seq)
 {
     bool handed_out;

@@ -943,6 +943,31 @@ static void test_both_parts(void)
     node_end(&c);
 }
 
+/* What came after a commit of this database that the power has taken is refused: nobody brings that commit back. */
+static void test_lost(void)
+{
+    struct node a, b;
+    helios_seq seen;
+
+    node_begin(&a, 1);
+    node_begin(&b, 2);
+    put(&a, "k", "1");
+    MUST(helios_sync(a.db));
+    put(&a, "l", "1");
+    CHECK(bring(&a, &b, 1, NULL) == 2); /* also what is not durable yet */
+    node_cut(&a, IO_DAMAGE_DROP_ALL);
+    CHECK(has(&a, "l", NULL));
+    put(&b, "m", "1");
+    seen = helios_latest(b.db);
+    GETS(HELIOS_GAP, apply_one(&b, seen, &a, false));
+    CHECK(strstr(helios_last_error(), "lost"));
+    put(&a, "n", "1"); /* beyond what was lost */
+    GETS(HELIOS_GAP, apply_one(&b, seen, &a, false));
+    CHECK(has(&a, "m", NULL) && applied(&a, &b) == 0);
+    node_end(&a);
+    node_end(&b);
+}
+
 /* ---- what nobody sends ---- */
 
 static void test_hostile(void)
@@ -1015,6 +1040,7 @@ int main(int argc, char **argv)
     test_durability();
     test_closing();
     test_both_parts();
+    test_lost();
     test_hostile();
     return 0;
 }
