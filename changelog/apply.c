@@ -367,9 +367,10 @@ static helios_status write_out(const struct applying *a, helios_durability durab
     set.piece_count = 2;
     set.body_size += set.origin.size;
     set.holds_gate = holds_gate;
+    origins_begin(a->db, get_u64_be(w->key + 1));
     status = commit_write(a->db, a->branch ? WAL_BRANCH_MANY : 0, durability, &set, commit);
     if (status == HELIOS_OK)
-        origins_advance(a->db, get_u64_be(w->key + 1), &w->after);
+        origins_advance(a->db, &w->after);
     return status;
 }
 

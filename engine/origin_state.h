@@ -8,7 +8,7 @@
 struct origins {
     struct mutex mu; /* one apply at a time; above all other locks of the engine */
     _Atomic helios_seq
-        first; /* the key of the first row: what is numbered below is this database's; 0: there is none */
+        first; /* at or below the key of the first row: what is numbered below is this database's; 0: there is none */
 
     struct mutex clock_mu; /* below all other locks; changes of the clock also under mu */
     helios_buf clock;      /* what was applied, without an entry for this database */

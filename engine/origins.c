@@ -178,7 +178,13 @@ void origins_release(struct origins *o)
     mutex_release(&o->clock_mu);
 }
 
-void origins_advance(struct helios_db *db, helios_seq key, helios_buf *after)
+void origins_begin(struct helios_db *db, helios_seq key)
+{
+    if (atomic_load(&db->origins.first) == 0)
+        atomic_store(&db->origins.first, key);
+}
+
+void origins_advance(struct helios_db *db, helios_buf *after)
 {
     struct origins *o = &db->origins;
     helios_buf old;
@@ -188,8 +194,6 @@ void origins_advance(struct helios_db *db, helios_seq key, helios_buf *after)
     o->clock = *after;
     *after = old;
     mutex_unlock(&o->clock_mu);
-    if (atomic_load(&o->first) == 0)
-        atomic_store(&o->first, key);
 }
 
 /* ---- rows ---- */

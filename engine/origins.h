@@ -59,8 +59,11 @@ void origins_init(struct origins *);
 void origins_release(struct origins *);
 /* At open, when everything is replayed. */
 helios_status origins_load(struct helios_db *) CHECKED;
-/* Under origins.mu: the commit with this row is visible; takes the buffer's bytes. */
-void origins_advance(struct helios_db *, helios_seq key, helios_buf *after);
+/* Under origins.mu: a commit with a row of this key is about to be written. Before it is visible: who reads the feed behind
+ * it looks for its row. If it then fails, there is none to be found. */
+void origins_begin(struct helios_db *, helios_seq key);
+/* Under origins.mu: it is visible; takes the buffer's bytes. */
+void origins_advance(struct helios_db *, helios_buf *after);
 
 /* ---- looking ---- */
 
