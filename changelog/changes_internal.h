@@ -102,6 +102,7 @@ struct helios_changes {
     unsigned ahead; /* which of them is the next one */
     bool has_ahead;
     struct feed_consumer *consumer;
+    bool goes_on; /* behind what its consumer has acknowledged */
     pin_id floor;
     helios_seq floor_at;
     struct change_group group;

@@ -56,9 +56,11 @@ static helios_status begin_as_consumer(helios_changes *c, const char *name)
             ? feed_consumer_position(c->db, name, &acked)
             : feed_consumer_open(c->db, name, c->from, changes_look_back(c), &c->consumer, &acked);
 
-    if (status == HELIOS_OK)
-        c->from = acked + 1;
-    return status;
+    if (status != HELIOS_OK)
+        return status;
+    c->from = acked + 1;
+    c->goes_on = feed_consumer_goes_on(c->db, name);
+    return HELIOS_OK;
 }
 
 static helios_status open_log(helios_changes *c)

@@ -60,14 +60,14 @@ static helios_status last_given(const helios_changes *c, helios_seq from, helios
 
 /* What was given of this database before `from`, to a receiver that has all before: not simply from - 1, as others'
  * commits and those without data have numbers too. Where nothing of the like is left, who reads on where it stopped is
- * taken at its word, but who begins with the oldest entry lacks what was before that. */
+ * taken at its word, but who begins with the oldest entry lacks what was before that, also as a new consumer. */
 static helios_status find_own_given(helios_changes *c)
 {
     helios_seq first = feed_first(c->db), from = c->from, window = OWN_WINDOW;
     helios_status status = HELIOS_OK;
 
     c->own_given_known = true;
-    c->own_given = !c->consumer && from <= first ? from - 1 : 0;
+    c->own_given = !c->goes_on && from <= first ? from - 1 : 0;
     while (status == HELIOS_OK && from > first) {
         helios_seq to = from - 1, given = 0;
 

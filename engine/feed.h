@@ -41,6 +41,8 @@ struct feed_consumer {
     bool before_images; /* its floor holds the history that its images need, also while it is not open */
     bool open;
     bool made; /* its commit is done; else it only holds */
+    bool
+        fresh; /* nothing was acknowledged: it stands where it was made. On disk: one commit wrote both of its entries last */
     /* Guarded by mu. */
     bool lost; /* what it has not acknowledged has gone */
     bool
@@ -50,6 +52,7 @@ struct feed_consumer {
     pin_id floor;    /* 0: none */
     helios_seq
         held; /* where that is: a position that is known to be durable, so that an open finds history for the one it finds */
+    helios_seq told;            /* the commit of its entry; at open alone */
     helios_seq ack_commit;      /* that made it stand at `acked` */
     helios_seq due, due_commit; /* a position that the floor moves to once its commit is durable; 0: none */
 };
@@ -69,6 +72,8 @@ void feed_consumer_begin_anew(struct helios_db *, struct feed_consumer *, helios
 void feed_consumer_close(struct helios_db *, struct feed_consumer *);
 /* Where it stands, for a read-only open, which holds nothing: *acked. HELIOS_NOT_FOUND. */
 helios_status feed_consumer_position(struct helios_db *, const char *name, helios_seq *acked) CHECKED;
+/* Whether something was acknowledged: who reads on there has dealt with what was before. Of a name that is there. */
+bool feed_consumer_goes_on(struct helios_db *, const char *name);
 /* Durable; never goes back: an older lsn changes nothing. HELIOS_INVALID above what there is. */
 helios_status feed_consumer_ack(struct helios_db *, struct feed_consumer *, helios_seq lsn) CHECKED;
 /* Writes a settled batch with acknowledgements in it. */

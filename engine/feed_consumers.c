@@ -325,6 +325,7 @@ static void move_consumer(struct helios_db *db, struct feed_consumer *c, helios_
     c->acked = acked;
     c->ack_commit = commit;
     c->anew = 0;
+    c->fresh = false;
     c->lost = acked + 1 < atomic_load(&feed->first);
     c->expired = false;
     set_active(db, c, active);
@@ -366,9 +367,22 @@ static helios_status commit_consumer(struct helios_db *db, enum key_kind kind, c
     return status;
 }
 
+/* What it is has changed, durably, and so is its position then. That is written only with what was never acknowledged. */
+static helios_status commit_wish(struct helios_db *db, const struct feed_consumer *c)
+{
+    const struct consumer_record record = {c->before_images, c->created};
+    unsigned char told[CONSUMER_SIZE];
+    struct consumer_key key;
+
+    if (c->fresh)
+        return commit_consumer(db, KIND_VALUE, c);
+    return write_system(db, HELIOS_DURABILITY_SYNC, KIND_VALUE, consumer_key_of(&key, CONSUMER_KEY, c->name),
+                        consumer_encode(told, &record), NULL);
+}
+
 /* ---- at open ---- */
 
-static helios_status load_consumer(struct helios_db *db, helios_slice key, helios_slice value)
+static helios_status load_consumer(struct helios_db *db, helios_slice key, helios_slice value, helios_seq seq)
 {
     struct consumer_record record;
     struct feed_consumer *c = NULL;
@@ -380,6 +394,7 @@ static helios_status load_consumer(struct helios_db *db, helios_slice key, helio
         return status;
     c->before_images = record.before_images;
     c->created = record.created;
+    c->told = seq;
     status = list_add(&db->feed, c);
     if (status != HELIOS_OK)
         consumer_free(c);
@@ -387,7 +402,7 @@ static helios_status load_consumer(struct helios_db *db, helios_slice key, helio
 }
 
 /* With its position it is complete. */
-static helios_status load_position(struct helios_db *db, helios_slice key, helios_slice value)
+static helios_status load_position(struct helios_db *db, helios_slice key, helios_slice value, helios_seq seq)
 {
     struct position_record record;
     helios_status status = position_decode(db->path, key, value, &record);
@@ -402,13 +417,15 @@ static helios_status load_position(struct helios_db *db, helios_slice key, helio
         return consumer_entry_damaged(db->path, key, value);
     c = db->feed.consumers[at];
     c->acked = record.acked;
+    c->fresh = c->told == seq;
     set_active(db, c, record.active);
     c->made = true;
     return HELIOS_OK;
 }
 
 static helios_status load_kind(struct helios_db *db, unsigned char kind,
-                               helios_status (*load)(struct helios_db *, helios_slice key, helios_slice value))
+                               helios_status (*load)(struct helios_db *, helios_slice key, helios_slice value,
+                                                     helios_seq seq))
 {
     const unsigned char to = (unsigned char)(kind + 1);
     helios_iter *it = NULL;
@@ -418,7 +435,7 @@ static helios_status load_kind(struct helios_db *db, unsigned char kind,
     if (status != HELIOS_OK)
         return status;
     for (helios_iter_first(it); helios_iter_valid(it) && status == HELIOS_OK; helios_iter_next(it))
-        status = load(db, helios_iter_key(it), helios_iter_value(it));
+        status = load(db, helios_iter_key(it), helios_iter_value(it), helios_iter_seq(it));
     if (status == HELIOS_OK)
         status = helios_iter_status(it);
     helios_iter_free(it);
@@ -479,6 +496,7 @@ static helios_status create(struct helios_db *db, helios_slice name, helios_seq 
     if (status != HELIOS_OK)
         return status;
     c->before_images = before_images;
+    c->fresh = true;
     c->created = io_time(db->fs);
     set_active(db, c, c->created);
     mutex_lock(&db->feed.move_mu);
@@ -510,13 +528,13 @@ static helios_status change_wish(struct helios_db *db, struct feed_consumer *c, 
     if (status != HELIOS_OK)
         return status;
     c->before_images = before_images;
-    status = commit_consumer(db, KIND_VALUE, c);
+    status = commit_wish(db, c);
     mutex_lock(&db->feed.mu);
     if (status == HELIOS_OK) {
         pin_id old = c->floor;
 
         c->floor = floor;
-        c->held = c->acked; /* the entry has the position, too */
+        c->held = c->acked; /* durable with the entry */
         c->due_commit = 0;
         floor = old;
     } else {
@@ -527,6 +545,15 @@ static helios_status change_wish(struct helios_db *db, struct feed_consumer *c, 
     return status;
 }
 
+/* Both entries, so that it stays fresh. */
+static helios_status note_fresh(struct helios_db *db, const struct feed_consumer *c, uint64_t active)
+{
+    struct feed_consumer told = *c;
+
+    told.active = active;
+    return commit_consumer(db, KIND_VALUE, &told);
+}
+
 /* Notes durably, in time, that it is there; not each time that a cursor comes and goes. */
 static helios_status note_active(struct helios_db *db, struct feed_consumer *c)
 {
@@ -535,7 +562,9 @@ static helios_status note_active(struct helios_db *db, struct feed_consumer *c)
     struct consumer_key key;
     helios_status status = HELIOS_OK;
 
-    if (at.active >= c->active + ACTIVE_STALE)
+    if (at.active >= c->active + ACTIVE_STALE && c->fresh)
+        status = note_fresh(db, c, at.active);
+    else if (at.active >= c->active + ACTIVE_STALE)
         status = write_system(db, HELIOS_DURABILITY_ASYNC, KIND_VALUE,
                               consumer_key_of(&key, POSITION_KEY, c->name), position_encode(value, &at), NULL);
     if (status != HELIOS_OK)
@@ -635,6 +664,7 @@ static helios_status create_gone(struct helios_db *db, helios_slice name, helios
     if (status != HELIOS_OK)
         return status;
     c->before_images = true;
+    c->fresh = true;
     c->created = io_time(db->fs);
     set_active(db, c, c->created);
     c->acked = from - 1;
@@ -666,7 +696,7 @@ static helios_status open_made_gone(struct helios_db *db, struct feed_consumer *
     if (c->before_images)
         return HELIOS_OK;
     c->before_images = true;
-    status = commit_consumer(db, KIND_VALUE, c);
+    status = commit_wish(db, c);
     if (status != HELIOS_OK)
         c->before_images = false;
     return status;
@@ -710,6 +740,18 @@ helios_status feed_consumer_position(struct helios_db *db, const char *name, hel
     mutex_unlock(&db->feed.change_mu);
     return c ? HELIOS_OK
              : fail(HELIOS_NOT_FOUND, "there is no consumer \"%s\", and read-only none is made", name);
+}
+
+bool feed_consumer_goes_on(struct helios_db *db, const char *name)
+{
+    const struct feed_consumer *c;
+    bool goes_on;
+
+    mutex_lock(&db->feed.change_mu);
+    c = find_made(&db->feed, slice_make(name, strlen(name)));
+    goes_on = c && !c->fresh;
+    mutex_unlock(&db->feed.change_mu);
+    return goes_on;
 }
 
 void feed_consumer_close(struct helios_db *db, struct feed_consumer *c)

@@ -383,6 +383,56 @@ static void test_resume(void)
     node_end(&c);
 }
 
+/* A feed that was trimmed, or began late: a new consumer lacks what was before, also the next time; one that has acknowledged
+ * it does not. Once for a program that forgets nothing, and once opened again, with another wish. */
+static void test_new_consumer(bool again)
+{
+    helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_changes *feed = NULL;
+    struct node a, b;
+    const helios_change *changes;
+    helios_seq branches;
+    size_t n;
+
+    options.consumer = "b";
+    options.unsynced = options.for_apply = true;
+    node_begin(&a, 1);
+    node_begin(&b, 2);
+    put(&a, "k", "1");
+    put(&a, "k", "2");
+    MUST(helios_feed_trim(a.db, 3, NULL));
+    put(&a, "l", "1");
+    for (int i = 0; i < 2; i++) { /* made, then found */
+        MUST(helios_changes_new(a.db, &options, &feed));
+        MUST(helios_changes_next_commit(feed, 0, &changes, &n));
+        CHECK(changes[0].commit == 3 && changes[0].origin_previous == 2);
+        GETS(HELIOS_GAP, helios_apply(b.db, NULL, changes, n, NULL));
+        helios_changes_free(feed);
+        options.before_images ^= again;
+        if (again)
+            MUST(helios_close(a.db)), node_open(&a);
+    }
+    MUST(helios_changes_new(a.db, &options,
+                            &feed)); /* as if all was there: what counts is what it acknowledged */
+    MUST(helios_tag_create(a.db, "tag", 0, 0));
+    branches = helios_latest(a.db);
+    MUST(helios_changes_ack(feed, branches));
+    helios_changes_free(feed);
+    MUST(helios_feed_trim(a.db, branches + 1, NULL));
+    put(&a, "m", "1");
+    for (int i = 0; i < 2; i++) {
+        options.before_images ^= again;
+        MUST(helios_changes_new(a.db, &options, &feed));
+        MUST(helios_changes_next_commit(feed, 0, &changes, &n));
+        CHECK(slice_equal(changes[0].key, text("m")) && changes[0].origin_previous == 0);
+        helios_changes_free(feed);
+        if (again)
+            MUST(helios_close(a.db)), node_open(&a);
+    }
+    node_end(&a);
+    node_end(&b);
+}
+
 /* ---- conflicts ---- */
 
 /* Both ways until nothing is new. */
@@ -1027,6 +1077,8 @@ int main(int argc, char **argv)
     test_repetition();
     test_gaps();
     test_resume();
+    test_new_consumer(false);
+    test_new_consumer(true);
     test_default_rule();
     test_call_back();
     test_ranges();
