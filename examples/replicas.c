@@ -47,8 +47,9 @@ static uint64_t bring(helios_db *from, helios_db *to, helios_seq *next)
     size_t n;
 
     options.from = *next;
-    options.for_apply = options.unsynced = true;
+    options.for_apply = true;
     rules.resolve = greater;
+    check(helios_sync(from)); /* what the power can take back is not given away */
     check(helios_changes_new(from, &options, &changes));
     while ((status = helios_changes_next_commit(changes, 0, &entries, &n)) == HELIOS_OK) {
         check(helios_apply(to, &rules, entries, n, &result));
