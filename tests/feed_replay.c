@@ -367,22 +367,25 @@ static helios_status open_cursor(struct feed_replay *r, helios_db *db, helios_se
     return status;
 }
 
-/* A consumer stands at what it has acknowledged last, or tried to. */
-static void check_consumer(struct feed_replay *r, helios_db *db)
+/* A consumer stands at what it has acknowledged last, or tried to. False: it is still to be made. */
+static bool check_consumer(struct feed_replay *r, helios_db *db)
 {
     helios_consumer_info *list;
+    bool found = false;
     size_t count;
 
     if (!r->options.consumer)
-        return;
+        return true;
     JUDGE_MUST(r, helios_consumer_list(db, &list, &count));
     for (size_t i = 0; i < count; i++)
         if (strcmp(list[i].name, r->options.consumer) == 0) {
             JUDGE(r, list[i].acked >= r->acked && list[i].acked < r->next, "the consumer stands at %" PRIu64,
                   list[i].acked);
             forget_after(r, list[i].acked);
+            found = true;
         }
     helios_free(list);
+    return found;
 }
 
 /* Of what was dropped before the cursor was made there may be no images: on without. */
@@ -484,13 +487,14 @@ void feed_replay_follow(struct feed_replay *r, helios_db *db)
     helios_seq oldest, newest, to;
     helios_snapshot *here;
     size_t commits;
+    bool made = true;
 
     if (helios_feed_bounds(db, &oldest, &newest) == HELIOS_UNSUPPORTED)
         return;
     r->no_images = false;
     if (!r->cursor)
-        check_consumer(r, db);
-    if (!r->cursor && (r->options.hold || (r->options.consumer && !helios_latest(db)))) {
+        made = check_consumer(r, db);
+    if (!r->cursor && (r->options.hold || !made)) {
         /* Before the end is looked up: a new name is a commit. */
         JUDGE_MUST(r, open_cursor(r, db, 0));
         if (!r->options.hold)
