@@ -399,12 +399,12 @@ static void test_bytes(void)
     }
     assert(stat_of("feed.bytes") <= options.feed_retention_bytes);
     MUST(helios_feed_bounds(db, &oldest, &newest));
-    assert(oldest > first && newest == last && feed_first(db) == oldest);
+    assert(oldest > first && newest == last && feed_first(db) >= oldest); /* the janitor looks, too */
     assert(stat_of("feed.consumers") == 1 && stat_of("feed.consumers.trimmed") == 1);
     feed_consumer_close(db, consumer);
     assert(feed_consumer_open(db, "slow", 0, true, &consumer, &acked) == HELIOS_FEED_TRIMMED);
     reopen();
-    assert(feed_first(db) == oldest && stat_of("feed.consumers.trimmed") == 1);
+    assert(feed_first(db) >= oldest && stat_of("feed.consumers.trimmed") == 1);
     assert(feed_consumer_open(db, "slow", 0, true, &consumer, &acked) == HELIOS_FEED_TRIMMED);
     assert(trim(last) > 0); /* it holds nothing any more */
     MUST(helios_consumer_list(db, &list, &n));
