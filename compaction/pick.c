@@ -123,8 +123,9 @@ static helios_status publish(const struct choice *c, struct compact_pick **pick_
     pick->inputs = (struct table_file **)(pick + 1);
     pick->input_count = count;
     memcpy(pick->inputs, files, count * sizeof(*files));
-    pick->overlaps = output_level(c)->files + c->overlaps.first;
     pick->overlap_count = c->overlaps.end - c->overlaps.first;
+    if (pick->overlap_count)
+        pick->overlaps = output_level(c)->files + c->overlaps.first;
     pick->bytes = chosen_bytes(c);
     pick->from = c->span.from;
     pick->to = c->span.to;

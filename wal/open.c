@@ -355,7 +355,7 @@ static helios_status take_for_reading(struct wal *wal, const struct wal_recovery
 helios_status wal_open_reading(const struct wal_options *options, const struct wal_recovery *recovery,
                                helios_seq next, struct wal **out)
 {
-    struct wal *wal;
+    struct wal *wal = NULL;
     helios_status status = wal_new(options, recovery, &wal);
 
     if (status != HELIOS_OK)
