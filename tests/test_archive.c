@@ -539,9 +539,9 @@ static void failures(void)
     release(w);
     while (kept_count(w) < 2)
         thread_sleep(200);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 20 || *(volatile unsigned *)&w->said == 0; i++) {
         wal_keeper_wake(w->wal);
-        thread_sleep(500);
+        thread_sleep(2000);
     }
     assert(w->said == 1 && strstr(w->sentence, strerror(ENOSPC)));
     for (size_t i = 0; i < kept_count(w); i++)
@@ -553,7 +553,7 @@ static void failures(void)
                                                  .error_number = EIO,
                                                  .path_contains = n % 2 ? ".arc" : ".wal"});
         wal_keeper_wake(w->wal);
-        thread_sleep(1000);
+        thread_sleep(25000); /* it waits until little is written */
         io_faulty_plan(w->fs, NULL);
         check_walk(w, 1, NULL);
     }

@@ -1,5 +1,6 @@
 /* archiver.c - the thread that archives what is there for the feed alone, one segment at a time, the oldest first, at a
- * low priority. It owns nothing that others wait for: the keeper goes on preparing, sealing and removing beside it.
+ * low priority, while little is written. It owns nothing that others wait for: the keeper goes on preparing, sealing and
+ * removing beside it.
  *
  * An archive gets its name when it is whole and synced; the directory is synced before the segment goes. So a crash leaves
  * one of them, or both, and then the next open lets the segment go. Whoever has begun to look at files by name (a
@@ -9,7 +10,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { RETRY = 30000000 /* us, after a failure; or when there is more to archive */ };
+enum {
+    RETRY = 30000000,       /* us, after a failure; or when there is more to archive */
+    QUIET_TIME = 20000,     /* us: */
+    QUIET_BYTES = 64 << 10, /* who writes less in that time than this is not in the way of an archive */
+    BACKLOG_MAX = 64,       /* segments; with more to do it does not wait for a quiet moment */
+};
 
 static bool stopping(const struct wal *wal)
 {
@@ -93,6 +99,20 @@ static helios_status archive(struct wal *wal, const struct wal_kept *kept, bool 
     return *stays || status == HELIOS_TIMEOUT ? HELIOS_OK : status;
 }
 
+/* Compressing takes a processor for a while, which writers may want. */
+static void wait_until_quiet(const struct wal *wal, uint64_t number)
+{
+    uint64_t before = wal_written(wal), now;
+
+    while (!stopping(wal) && wal_segment_now(wal) - number < BACKLOG_MAX) {
+        thread_sleep(QUIET_TIME);
+        now = wal_written(wal);
+        if (now - before < QUIET_BYTES)
+            break;
+        before = now;
+    }
+}
+
 /* Once, until it works again. */
 static void say_failure(struct wal *wal, uint64_t number, bool *said)
 {
@@ -120,8 +140,10 @@ void *wal_archiver_run(void *arg)
         bool stays, found = !atomic_load_explicit(&wal->failed, memory_order_acquire) &&
                             wal_kept_plain(wal, from, &kept);
 
-        if (found)
+        if (found) {
+            wait_until_quiet(wal, kept.number);
             status = archive(wal, &kept, &stays);
+        }
         if (found && status == HELIOS_OK) {
             from = kept.number + 1;
             said &= stays;
