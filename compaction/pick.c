@@ -83,11 +83,17 @@ static uint64_t chosen_bytes(const struct choice *c)
     return bytes;
 }
 
+/* A level without files has no array to stand in. */
+static struct table_file *const *files_from(const struct compact_level *level, size_t first)
+{
+    return level->files ? level->files + first : NULL;
+}
+
 static void set_deeper(struct compact_pick *pick, const struct choice *c)
 {
     for (int i = c->output_level + 1; i < COMPACT_LEVELS; i++)
         pick->deeper[i] = c->tree->levels[i];
-    pick->older_l0 = c->tree->levels[0].files + c->older_l0;
+    pick->older_l0 = files_from(&c->tree->levels[0], c->older_l0);
     pick->older_l0_count = c->tree->levels[0].count - c->older_l0;
     pick->bottommost = !compact_may_hold_older(pick, pick->from, pick->to, !pick->to_exclusive);
 }
@@ -102,7 +108,7 @@ static void set_grandparents(struct compact_pick *pick, const struct choice *c)
         return;
     level = &c->tree->levels[c->output_level + 1];
     run = level_overlaps(level, &c->span);
-    pick->grandparents = level->files + run.first;
+    pick->grandparents = files_from(level, run.first);
     pick->grandparent_count = run.end - run.first;
     if (pick->trivial_move && run_bytes(level, run) > pick->grandparent_bytes_max)
         pick->trivial_move = false;
@@ -123,9 +129,8 @@ static helios_status publish(const struct choice *c, struct compact_pick **pick_
     pick->inputs = (struct table_file **)(pick + 1);
     pick->input_count = count;
     memcpy(pick->inputs, files, count * sizeof(*files));
+    pick->overlaps = files_from(output_level(c), c->overlaps.first);
     pick->overlap_count = c->overlaps.end - c->overlaps.first;
-    if (pick->overlap_count)
-        pick->overlaps = output_level(c)->files + c->overlaps.first;
     pick->bytes = chosen_bytes(c);
     pick->from = c->span.from;
     pick->to = c->span.to;
