@@ -372,7 +372,7 @@ static void spoil_index(struct world *w, struct random *rng)
     uint64_t size;
     unsigned char *bytes;
 
-    wal_index_path("/wal", 1 + random_below(rng, w->wal->next_number), path, sizeof(path));
+    wal_index_path("/wal", 1 + random_below(rng, wal_segment_now(w->wal) + 1), path, sizeof(path));
     bytes = io_memory_bytes(w->fs, path, &size);
     if (bytes && size > 0 && random_below(rng, 2))
         bytes[random_below(rng, size)] ^= 4;
