@@ -487,6 +487,22 @@ static helios_status begin_locked(struct helios_db *db, struct feed_consumer *c,
     return status == HELIOS_OK ? list_add(&db->feed, c) : status;
 }
 
+/* One that is in the list is made by its commit; or leaves the list, unless what is on disk is not known. */
+static helios_status make(struct helios_db *db, struct feed_consumer *c, struct feed_consumer **out)
+{
+    helios_status status = commit_consumer(db, KIND_VALUE, c);
+
+    if (status == HELIOS_OK) {
+        mutex_lock(&db->feed.mu);
+        c->made = true;
+        mutex_unlock(&db->feed.mu);
+        *out = c;
+    } else if (!atomic_load(&db->failed)) {
+        list_remove(db, c);
+    }
+    return status;
+}
+
 static helios_status create(struct helios_db *db, helios_slice name, helios_seq from, bool before_images,
                             struct feed_consumer **out)
 {
@@ -507,16 +523,7 @@ static helios_status create(struct helios_db *db, helios_slice name, helios_seq 
         consumer_free(c);
         return status;
     }
-    status = commit_consumer(db, KIND_VALUE, c);
-    if (status == HELIOS_OK) {
-        mutex_lock(&db->feed.mu);
-        c->made = true;
-        mutex_unlock(&db->feed.mu);
-        *out = c;
-    } else if (!atomic_load(&db->failed)) {
-        list_remove(db, c);
-    }
-    return status;
+    return make(db, c, out);
 }
 
 /* Its wish for before-images has changed: the floor first, then the entry. */
@@ -674,16 +681,7 @@ static helios_status create_gone(struct helios_db *db, helios_slice name, helios
         consumer_free(c);
         return status;
     }
-    status = commit_consumer(db, KIND_VALUE, c);
-    if (status == HELIOS_OK) {
-        mutex_lock(&db->feed.mu);
-        c->made = true;
-        mutex_unlock(&db->feed.mu);
-        *out = c;
-    } else if (!atomic_load(&db->failed)) {
-        list_remove(db, c);
-    }
-    return status;
+    return make(db, c, out);
 }
 
 /* Its wish is remembered, though there is no floor for it. */
