@@ -217,6 +217,7 @@ static void full_disk(void)
 static void failed_fsync(void)
 {
     const struct io_fault fault = {.fail_at = 1,
+                                   .forever = true, /* the keeper's sync of the next segment may come first */
                                    .mask = 1u << IO_CALL_SYNC,
                                    .error_number = EIO,
                                    .path_contains = ".wal",
