@@ -24,7 +24,7 @@ struct helios_batch {
     struct batch_op *ops;
     size_t count, capacity;
     size_t range_deletes;
-    size_t acks; /* operations that acknowledge for a consumer; see feed_consumers.c */
+    size_t acks; /* operations that acknowledge for a consumer; see feed_acks.c */
     uint64_t user_bytes;
     bool several_branches; /* every op names its own: batch_append_on() alone adds */
     uint32_t *table;       /* open addressing over ops that put or delete a key: index + 1 */

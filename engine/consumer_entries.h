@@ -1,4 +1,4 @@
-/* consumer_entries.h - consumers of the change feed as the system space has them; written and read by feed_consumers.c. */
+/* consumer_entries.h - consumers of the change feed as the system space has them; written and read by feed_consumer_open.c, feed_acks.c. */
 #ifndef HELIOS_ENGINE_CONSUMER_ENTRIES_H
 #define HELIOS_ENGINE_CONSUMER_ENTRIES_H
 #include "base/slice.h"

@@ -29,7 +29,7 @@ helios_status feed_check(struct helios_db *, helios_seq from) CHECKED;
 helios_status feed_floor_acquire(struct helios_db *, helios_seq next, pin_id *) CHECKED;
 void feed_floor_release(struct helios_db *, pin_id);
 
-/* ---- consumers: feed_consumers.c ---- */
+/* ---- consumers: feed_consumers.c, feed_consumer_open.c, feed_acks.c ---- */
 struct feed_consumer {
     /* Constant. */
     char *name;

@@ -1,5 +1,5 @@
 /* feed_state.h - what an open database knows of its change feed: the watermark, consumers, tables of ingested commits.
- * Part of struct helios_db; feed.c, feed_consumers.c and feed_tables.c work on it.
+ * Part of struct helios_db; feed*.c work on it.
  *
  * Lock order: change_mu, then move_mu, both above all others of the engine; mu is below all others. notify_mu is taken with none of them. */
 #ifndef HELIOS_ENGINE_FEED_STATE_H
