@@ -139,6 +139,7 @@ struct run {
     struct worker *workers; /* `threads` of them, then the writer beside readers */
     double seconds, settle_seconds;
     uint64_t written, settle_written, peak;
+    double cpu_seconds, settle_cpu_seconds; /* of the whole process */
     struct usage usage;
 };
 
@@ -151,11 +152,18 @@ struct start {
 static void *worker_main(void *arg)
 {
     struct start *start = arg;
+    struct worker *w = start->worker;
+    double cpu;
+    int counter;
 
     pthread_barrier_wait(&start->run->begin);
-    start->worker->began = seconds_now();
-    start->work(start->worker);
-    start->worker->ended = seconds_now();
+    counter = counter_open();
+    cpu = seconds_of_thread();
+    w->began = seconds_now();
+    start->work(w);
+    w->ended = seconds_now();
+    w->cpu_seconds = seconds_of_thread() - cpu;
+    w->instructions = counter_close(counter);
     return NULL;
 }
 
@@ -266,6 +274,7 @@ static uint64_t ops_of(const struct bench *bench, const struct workload *workloa
     switch (workload->count) {
     case COUNT_VERSIONS: return sizes->count * sizes->versions;
     case COUNT_SYNCED: return threads > 1 ? sizes->synced * 4 : sizes->synced;
+    case COUNT_SYNCED_BATCHES: return (threads > 1 ? sizes->synced * 4 : sizes->synced) * BATCH_RECORDS;
     case COUNT_READS: return sizes->reads;
     case COUNT_STEPS: return sizes->reads * STEPS_PER_READ;
     case COUNT_SEEKS: return sizes->reads / READS_PER_SEEK;
@@ -283,7 +292,7 @@ static void check_possible(const struct run *run)
 
     if (!(flags & WORKLOAD_FRESH) && bench->live == 0)
         bench_die("%s: a fill must come before", run->workload->name);
-    if (flags & WORKLOAD_VERSIONS && run->threads > 1)
+    if (flags & WORKLOAD_ALONE && run->threads > 1)
         bench_die("%s: one thread", run->workload->name);
     if ((flags & (WORKLOAD_VERSIONS | WORKLOAD_PAST) && !engine->read_at) ||
         (flags & WORKLOAD_TXN && !engine->txn_begin) || (flags & WORKLOAD_SNAPSHOTS && !engine->snapshot_new))
@@ -375,15 +384,19 @@ static void check(const struct run *run)
 static void measure(struct run *run)
 {
     uint64_t before;
+    double cpu;
 
     process_peak_reset();
     before = process_written();
+    cpu = seconds_of_process();
     run_threads(run);
     run->written = process_written() - before;
+    run->cpu_seconds = seconds_of_process() - cpu;
     run->bench->live += atomic_load(&run->inserted);
     if (run->workload->flags & WORKLOAD_WRITES) {
         run->settle_seconds = bench_settle(run->bench);
         run->settle_written = process_written() - before - run->written;
+        run->settle_cpu_seconds = seconds_of_process() - cpu - run->cpu_seconds;
     }
     run->peak = process_peak();
     run->usage = directory_usage(run->bench->settings.path);
@@ -401,6 +414,25 @@ static void print_writes(const struct run *run, uint64_t ops)
            (double)(run->written + run->settle_written) / (double)(ops * record + 1));
     if (!bench->holes)
         printf(", \"space_amplification\": %.3f", (double)run->usage.bytes / (double)live);
+}
+
+/* Processor time of an operation: of the threads that measure, and of all threads with the work left at the end. The
+ * instructions are null where the machine has no counters for a program. */
+static void print_cpu(const struct run *run, uint64_t ops)
+{
+    double threads = 0, each = 1e9 / (double)(ops + !ops);
+    uint64_t instructions = 0;
+
+    for (unsigned i = 0; i < run->threads; i++) {
+        threads += run->workers[i].cpu_seconds;
+        instructions += run->workers[i].instructions;
+    }
+    printf(", \"cpu_nanos\": {\"threads\": %.1f, \"process\": %.1f, \"with_settling\": %.1f}", threads * each,
+           run->cpu_seconds * each, (run->cpu_seconds + run->settle_cpu_seconds) * each);
+    if (instructions)
+        printf(", \"instructions\": %.1f", (double)instructions / (double)ops);
+    else
+        printf(", \"instructions\": null");
 }
 
 static void print_nanos(const struct histogram *ticks)
@@ -438,6 +470,7 @@ static void print_result(const struct run *run, const char *name)
         printf(", \"conflicts\": %" PRIu64, attempts - ops);
     if (run->workload->flags & WORKLOAD_WRITES)
         print_writes(run, writer_ops ? writer_ops : ops);
+    print_cpu(run, ops);
     print_nanos(&ticks);
     printf(", \"space_bytes\": %" PRIu64 ", \"files\": %" PRIu64 ", \"peak_bytes\": %" PRIu64 "}\n",
            run->usage.bytes, run->usage.files, run->peak);
@@ -486,8 +519,9 @@ static const char usage_text[] =
     "Usage: bench-%s [option]... WORKLOAD[@THREADS][,...]\n"
     "Runs the workloads in turn in a scratch directory and prints a line of JSON for each.\n"
     "A fill begins with an empty database, everything else goes on with what is there.\n"
-    "  fillseq fillrandom fillbatch fillsync overwrite updaterandom deleterandom readrandom readmissing\n"
-    "  readhot readwhilewriting readseq readreverse seekrandom seekrandom100 seekrandomnew open replay\n"
+    "  fillseq fillrandom fillbatch bulkload fillsync fillsyncbatch overwrite updaterandom deleterandom\n"
+    "  readrandom readmissing readhot readwhilewriting readseq readreverse seekrandom seekrandom100 "
+    "seekrandomnew open replay\n"
     "  ycsba ycsbb ycsbc ycsbd ycsbe ycsbf\n"
     "  fillversions readrandom-at scan-at snapshot snapshots txn-rmw txn-disjoint txn-counter\n"
     "  --dir=DIR       where the scratch directory is made (.)\n"

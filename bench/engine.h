@@ -17,6 +17,12 @@ struct record {
     helios_slice key, value;
 };
 
+/* Records in ascending order, until false; each slice lives until the next call. */
+struct source {
+    bool (*next)(void *arg, struct record *);
+    void *arg;
+};
+
 /* A session is one thread's way to the database, a cursor one walk of a session. Slices handed out
  * live until the next call on the same session or cursor. */
 struct engine {
@@ -31,6 +37,9 @@ struct engine {
     void (*put)(void *session, helios_slice key, helios_slice value);
     void (*put_batch)(void *session, const struct record *, size_t count); /* all or none */
     void (*del)(void *session, helios_slice key);
+    /* Into an empty database, all that the source gives, in the way that the engine is fastest in. Everything is on
+     * its way to the disk at least as a put would be. */
+    void (*bulk_load)(void *session, const struct source *);
     bool (*get)(void *session, helios_slice key, helios_slice *value);
     void *(*cursor_open)(void *session);
     void (*cursor_close)(void *cursor);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { BULK_RECORDS = 10000 };
+
 /* Address space, not memory: the file is sparse. */
 static const size_t map_bytes = (size_t)64 << 30;
 
@@ -115,6 +117,30 @@ static void m_put(void *handle, helios_slice key, helios_slice value)
     m_put_batch(handle, &record, 1);
 }
 
+/* MDB_APPEND: pages are filled to the end, nothing is searched. */
+static void m_bulk_load(void *handle, const struct source *source)
+{
+    struct session *session = handle;
+    struct record record;
+    MDB_txn *txn = NULL;
+    unsigned count = 0;
+
+    while (source->next(source->arg, &record)) {
+        MDB_val key = value_of(record.key), value = value_of(record.value);
+
+        if (!txn)
+            must(mdb_txn_begin(session->db->env, NULL, 0, &txn), "begin");
+        must(mdb_put(txn, session->db->table, &key, &value, MDB_APPEND), "append");
+        if (++count < BULK_RECORDS)
+            continue;
+        must(mdb_txn_commit(txn), "commit");
+        txn = NULL;
+        count = 0;
+    }
+    if (txn)
+        must(mdb_txn_commit(txn), "commit");
+}
+
 static void m_del(void *handle, helios_slice slice)
 {
     struct session *session = handle;
@@ -219,6 +245,7 @@ const struct engine bench_engine = {
     .put = m_put,
     .put_batch = m_put_batch,
     .del = m_del,
+    .bulk_load = m_bulk_load,
     .get = m_get,
     .cursor_open = m_cursor_open,
     .cursor_close = m_cursor_close,

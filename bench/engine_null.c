@@ -23,6 +23,14 @@ static void null_put(void *session, helios_slice key, helios_slice data) {}
 static void null_put_batch(void *session, const struct record *records, size_t count) {}
 static void null_del(void *session, helios_slice key) {}
 
+static void null_bulk_load(void *session, const struct source *source)
+{
+    struct record record;
+
+    while (source->next(source->arg, &record))
+        ;
+}
+
 static bool null_get(void *session, helios_slice key, helios_slice *data)
 {
     *data = here.value;
@@ -68,6 +76,7 @@ const struct engine bench_engine = {
     .put = null_put,
     .put_batch = null_put_batch,
     .del = null_del,
+    .bulk_load = null_bulk_load,
     .get = null_get,
     .cursor_open = null_handle,
     .cursor_close = null_done,

@@ -4,17 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { L1_BYTES = 256 << 20, DATA_BLOCK_BINARY_AND_HASH = 1, LOGS_RECYCLED = 4 };
+enum { L1_BYTES = 256 << 20, DATA_BLOCK_BINARY_AND_HASH = 1, LOGS_RECYCLED = 4, PATH_BYTES = 4200 };
 
 struct db {
     rocksdb_t *rocks;
     rocksdb_optimistictransactiondb_t *transactions; /* around rocks, where there will be some; or NULL */
     rocksdb_options_t *options;
     rocksdb_cache_t *cache;
+    const char *path;
+    uint64_t bulk_bytes; /* of records in a table that is loaded as one */
     bool sync;
 };
 
 struct session {
+    struct db *db;
     rocksdb_t *rocks;
     rocksdb_writeoptions_t *write;
     rocksdb_readoptions_t *read;
@@ -101,6 +104,8 @@ static void *r_open(const struct settings *settings)
     db->cache = rocksdb_cache_create_lru(settings->cache_bytes);
     db->options = options_make(settings, db->cache);
     db->sync = settings->sync;
+    db->path = settings->path;
+    db->bulk_bytes = settings->file_bytes * 2; /* compressed to half */
     if (settings->transactions)
         db->transactions = rocksdb_optimistictransactiondb_open(db->options, settings->path, &error);
     else
@@ -145,6 +150,7 @@ static void *r_session_open(void *handle)
 
     if (!session)
         bench_die("no memory");
+    session->db = db;
     session->rocks = db->rocks;
     session->write = rocksdb_writeoptions_create();
     session->read = rocksdb_readoptions_create();
@@ -196,6 +202,59 @@ static void r_put_batch(void *handle, const struct record *records, size_t count
                                records[i].value.size);
     rocksdb_write(session->rocks, session->write, session->batch, &error);
     must(error, "write");
+}
+
+/* A table as the options say, beside the database and on the same disk, so that it can be moved in. */
+static rocksdb_sstfilewriter_t *bulk_begin(struct db *db, char path[PATH_BYTES], unsigned number)
+{
+    rocksdb_envoptions_t *env = rocksdb_envoptions_create();
+    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(env, db->options);
+    char *error = NULL;
+
+    rocksdb_envoptions_destroy(env);
+    snprintf(path, PATH_BYTES, "%s/load-%06u.sst", db->path, number);
+    rocksdb_sstfilewriter_open(writer, path, &error);
+    must(error, "table writer");
+    return writer;
+}
+
+static void bulk_end(struct db *db, rocksdb_sstfilewriter_t *writer, const char *path)
+{
+    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+    char *error = NULL;
+
+    rocksdb_sstfilewriter_finish(writer, &error);
+    must(error, "table writer");
+    rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+    rocksdb_ingest_external_file(db->rocks, &path, 1, options, &error);
+    must(error, "ingest");
+    rocksdb_ingestexternalfileoptions_destroy(options);
+    rocksdb_sstfilewriter_destroy(writer);
+}
+
+static void r_bulk_load(void *handle, const struct source *source)
+{
+    struct session *session = handle;
+    rocksdb_sstfilewriter_t *writer = NULL;
+    struct record record;
+    char path[PATH_BYTES], *error = NULL;
+    uint64_t bytes = 0;
+
+    for (unsigned number = 0; source->next(source->arg, &record);) {
+        if (!writer)
+            writer = bulk_begin(session->db, path, ++number);
+        rocksdb_sstfilewriter_put(writer, record.key.data, record.key.size, record.value.data,
+                                  record.value.size, &error);
+        must(error, "table writer");
+        bytes += record.key.size + record.value.size;
+        if (bytes < session->db->bulk_bytes)
+            continue;
+        bulk_end(session->db, writer, path);
+        writer = NULL;
+        bytes = 0;
+    }
+    if (writer)
+        bulk_end(session->db, writer, path);
 }
 
 static void r_del(void *handle, helios_slice key)
@@ -363,6 +422,7 @@ const struct engine bench_engine = {
     .put = r_put,
     .put_batch = r_put_batch,
     .del = r_del,
+    .bulk_load = r_bulk_load,
     .get = r_get,
     .cursor_open = r_cursor_open,
     .cursor_close = r_cursor_close,

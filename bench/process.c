@@ -4,7 +4,9 @@
 #include "bench/engine.h"
 #include <sys/types.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <fts.h>
+#include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -29,6 +31,36 @@ double seconds_now(void)
 double seconds_of_thread(void)
 {
     return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
+double seconds_of_process(void)
+{
+    return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+int counter_open(void)
+{
+    struct perf_event_attr wanted = {
+        .type = PERF_TYPE_HARDWARE,
+        .size = sizeof(wanted),
+        .config = PERF_COUNT_HW_INSTRUCTIONS,
+        .exclude_kernel = 1,
+        .exclude_hv = 1,
+    };
+
+    return (int)syscall(SYS_perf_event_open, &wanted, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+uint64_t counter_close(int counter)
+{
+    uint64_t count = 0;
+
+    if (counter < 0)
+        return 0;
+    if (read(counter, &count, sizeof(count)) != sizeof(count))
+        count = 0;
+    close(counter);
+    return count;
 }
 
 double ticks_nanos(void)
@@ -88,7 +120,7 @@ void process_peak_reset(void)
 
 double process_wait_idle(void)
 {
-    double cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID), busy_until = seconds_now();
+    double cpu = seconds_of_process(), busy_until = seconds_now();
     uint64_t written = process_written();
 
     for (int idle = 0; idle < IDLE_SAMPLES; idle++) {
@@ -96,7 +128,7 @@ double process_wait_idle(void)
         uint64_t written_before = written;
 
         thread_sleep(SAMPLE);
-        cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+        cpu = seconds_of_process();
         written = process_written();
         if ((cpu - cpu_before) * 1e6 < idle_load * SAMPLE && written - written_before < IDLE_WRITTEN)
             continue;

@@ -20,10 +20,15 @@ static inline uint64_t ticks_now(void)
 }
 #endif
 
+/* Instructions of the calling thread in user mode, where the machine lets a program count them. */
+int counter_open(void);              /* -1: it does not */
+uint64_t counter_close(int counter); /* since it was opened; 0 for -1 */
+
 double ticks_nanos(void); /* nanoseconds in one tick; measured by the first call, which takes 50 ms */
 
 double seconds_now(void);
-double seconds_of_thread(void); /* of processor time that the caller has used */
+double seconds_of_thread(void);  /* of processor time that the caller has used */
+double seconds_of_process(void); /* and all threads together */
 
 /* What the process has made dirty in files since it began (/proc/self/io, write_bytes). */
 uint64_t process_written(void);

@@ -1,7 +1,7 @@
 /* workloads.c - the loops. Each operation makes its key, calls the engine, reads the cycle counter once. */
 #include "bench/operations.h"
 
-enum { BATCH_RECORDS = 100, SEEK_NEXTS = 10, SEEK_NEXTS_MANY = 100 };
+enum { SEEK_NEXTS = 10, SEEK_NEXTS_MANY = 100 };
 
 static void fill_ascending(struct worker *w)
 {
@@ -44,6 +44,36 @@ static void fill_batches(struct worker *w)
         w->engine->put_batch(w->session, records, count);
         start = lap(w, start);
     }
+    w->ops = w->to - w->from;
+}
+
+struct ascending {
+    struct worker *w;
+    uint64_t index, start;
+    char key[KEY_BYTES];
+};
+
+static bool ascending_next(void *arg, struct record *record)
+{
+    struct ascending *a = arg;
+
+    if (a->index > a->w->from)
+        a->start = lap(a->w, a->start);
+    if (a->index == a->w->to)
+        return false;
+    data_key(a->w->data, a->index * 2, a->key);
+    record->key = slice_make(a->key, KEY_BYTES);
+    record->value = data_value(a->w->data, a->index, a->w->generation);
+    a->index++;
+    return true;
+}
+
+/* A latency is the time until the engine asks for the next record: it shows where a batch or a file ended. */
+static void load_ascending(struct worker *w)
+{
+    struct ascending a = {.w = w, .index = w->from, .start = ticks_now()};
+
+    w->engine->bulk_load(w->session, &(struct source){ascending_next, &a});
     w->ops = w->to - w->from;
 }
 
@@ -352,7 +382,9 @@ static const struct workload workloads[] = {
     {"fillseq", fill_ascending, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
     {"fillrandom", fill_scattered, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
     {"fillbatch", fill_batches, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES},
+    {"bulkload", load_ascending, COUNT_KEYS, WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_ALONE},
     {"fillsync", fill_scattered, COUNT_SYNCED, WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_SYNC},
+    {"fillsyncbatch", fill_batches, COUNT_SYNCED_BATCHES, WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_SYNC},
     {"overwrite", overwrite, COUNT_KEYS, WORKLOAD_WRITES},
     {"updaterandom", update, COUNT_KEYS, WORKLOAD_WRITES | WORKLOAD_HITS},
     {"deleterandom", delete_drawn, COUNT_KEYS, WORKLOAD_WRITES | WORKLOAD_DELETES},
@@ -371,7 +403,8 @@ static const struct workload workloads[] = {
     {"ycsbd", ycsb_d, COUNT_READS, YCSB | WORKLOAD_LATEST | WORKLOAD_INSERTS},
     {"ycsbe", ycsb_e, COUNT_SEEKS, YCSB | WORKLOAD_INSERTS},
     {"ycsbf", ycsb_f, COUNT_READS, YCSB},
-    {"fillversions", fill_versions, COUNT_VERSIONS, WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_VERSIONS},
+    {"fillversions", fill_versions, COUNT_VERSIONS,
+     WORKLOAD_FRESH | WORKLOAD_WRITES | WORKLOAD_VERSIONS | WORKLOAD_ALONE},
     {"readrandom-at", read_drawn_past, COUNT_READS, WORKLOAD_HITS | WORKLOAD_PAST},
     {"scan-at", scan_past, COUNT_STEPS, WORKLOAD_PAST},
     {"snapshot", make_snapshots, COUNT_READS, WORKLOAD_SNAPSHOTS},

@@ -7,6 +7,8 @@
 #include "bench/engine.h"
 #include <stdatomic.h>
 
+enum { BATCH_RECORDS = 100 };
+
 /* One thread of a workload; filled by the driver but for what it counts. */
 struct worker {
     const struct engine *engine;
@@ -23,7 +25,10 @@ struct worker {
     const _Atomic bool *stop;   /* for the writer beside readers */
     _Atomic uint64_t *inserted; /* keys behind the live ones, of all threads */
     struct random random;
-    double began, ended; /* seconds_now(); by the driver */
+    /* By the driver. */
+    double began, ended;   /* seconds_now() */
+    double cpu_seconds;    /* of this thread */
+    uint64_t instructions; /* of this thread in user mode; 0: no counters */
     /* Counted. */
     struct histogram ticks; /* of an operation; for batches of the whole batch */
     uint64_t ops, found;
@@ -40,18 +45,20 @@ enum workload_flags {
     WORKLOAD_WRITER = 32,    /* one more thread overwrites all the while */
     WORKLOAD_HITS = 64,      /* every look-up finds its key, unless some were deleted */
     WORKLOAD_MISSES = 128,   /* no look-up finds its key */
-    WORKLOAD_VERSIONS = 256, /* every key several times; notes a point half-way; one thread */
+    WORKLOAD_VERSIONS = 256, /* every key several times; notes a point half-way */
     WORKLOAD_PAST = 512,     /* reads at that point */
     WORKLOAD_TXN = 1024,     /* in transactions */
     WORKLOAD_SNAPSHOTS = 2048,
     WORKLOAD_LATEST = 4096,  /* the popular ones are the last, not scattered */
     WORKLOAD_INSERTS = 8192, /* adds keys behind the live ones */
+    WORKLOAD_ALONE = 16384,  /* one thread */
 };
 
 enum workload_count {
     COUNT_KEYS,
     COUNT_VERSIONS,
     COUNT_SYNCED,
+    COUNT_SYNCED_BATCHES,
     COUNT_READS,
     COUNT_STEPS,
     COUNT_SEEKS,
