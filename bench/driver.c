@@ -24,7 +24,8 @@ enum {
     READS_PER_SEEK_MANY = 16
 };
 
-static char scratch[4096]; /* this run's directory; removed at exit */
+static char scratch[4096]; /* this run's directory */
+static bool scratch_stays; /* else removed at exit */
 
 void bench_die(const char *format, ...)
 {
@@ -41,7 +42,7 @@ void bench_die(const char *format, ...)
 /* Not at exit of a child that shares the directory: it is killed. */
 static void scratch_remove(void)
 {
-    if (scratch[0])
+    if (scratch[0] && !scratch_stays)
         directory_remove(scratch);
 }
 
@@ -338,6 +339,14 @@ static void prepare(struct run *run)
                                 !(flags & WORKLOAD_LATEST));
 }
 
+/* Closed, out of the page cache, open again: whatever the engine keeps in memory is empty then too. */
+static void prepare_cold(struct bench *bench)
+{
+    bench_close(bench);
+    directory_forget(bench->settings.path);
+    bench->db = bench->engine->open(&bench->settings);
+}
+
 static uint64_t found_all(const struct run *run)
 {
     uint64_t found = 0;
@@ -477,15 +486,19 @@ static void print_result(const struct run *run, const char *name)
     fflush(stdout);
 }
 
-/* "name" or "name@threads". */
+/* "name", "name-cold", either with "@threads". */
 static void run_named(struct bench *bench, const char *name)
 {
-    size_t size = strcspn(name, "@");
+    static const char suffix[] = "-cold";
+    size_t size = strcspn(name, "@"), suffix_size = sizeof(suffix) - 1, base_size = size;
     struct run run = {.bench = bench, .threads = 1};
+    bool cold = size > suffix_size && memcmp(name + size - suffix_size, suffix, suffix_size) == 0;
 
+    if (cold)
+        base_size -= suffix_size;
     if (scenario_run(bench, name))
         return;
-    run.workload = workload_find(name, size);
+    run.workload = workload_find(name, base_size);
     if (!run.workload)
         bench_die("no workload is called %s", name);
     if (name[size])
@@ -497,6 +510,8 @@ static void run_named(struct bench *bench, const char *name)
         bench_die("no memory");
     run.ops = ops_of(bench, run.workload, run.threads);
     prepare(&run);
+    if (cold)
+        prepare_cold(bench);
     measure(&run);
     check(&run);
     print_result(&run, name);
@@ -524,7 +539,9 @@ static const char usage_text[] =
     "seekrandomnew open replay\n"
     "  ycsba ycsbb ycsbc ycsbd ycsbe ycsbf\n"
     "  fillversions readrandom-at scan-at snapshot snapshots txn-rmw txn-disjoint txn-counter\n"
+    "With -cold behind its name (readrandom-cold) a workload begins without anything in the page cache.\n"
     "  --dir=DIR       where the scratch directory is made (.)\n"
+    "  --database=DIR  instead of a scratch directory; stays, and later runs may go on with it\n"
     "  --num=N         keys of a fill (2000000)\n"
     "  --reads=N       reads (as --num); a quarter as many seeks, four times as many steps of a scan\n"
     "  --synced=N      writes of fillsync (--num / 200); four times as many with several threads\n"
@@ -564,19 +581,13 @@ static uint64_t retention_of(const char *text)
 }
 
 static const struct option options[] = {
-    {"dir", required_argument, NULL, 'd'},
-    {"num", required_argument, NULL, 'n'},
-    {"reads", required_argument, NULL, 'r'},
-    {"synced", required_argument, NULL, 's'},
-    {"value", required_argument, NULL, 'v'},
-    {"versions", required_argument, NULL, 'V'},
-    {"retention", required_argument, NULL, 'R'},
-    {"keys", required_argument, NULL, 'k'},
-    {"memtable", required_argument, NULL, 'm'},
-    {"cache", required_argument, NULL, 'c'},
-    {"file", required_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"dir", required_argument, NULL, 'd'},      {"database", required_argument, NULL, 'D'},
+    {"num", required_argument, NULL, 'n'},      {"reads", required_argument, NULL, 'r'},
+    {"synced", required_argument, NULL, 's'},   {"value", required_argument, NULL, 'v'},
+    {"versions", required_argument, NULL, 'V'}, {"retention", required_argument, NULL, 'R'},
+    {"keys", required_argument, NULL, 'k'},     {"memtable", required_argument, NULL, 'm'},
+    {"cache", required_argument, NULL, 'c'},    {"file", required_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
 };
 
 static _Noreturn void show_usage(FILE *to, int exit_code)
@@ -589,6 +600,10 @@ static void option_set(struct bench *bench, int option, const char *value, const
 {
     switch (option) {
     case 'd': *directory = value; break;
+    case 'D':
+        snprintf(scratch, sizeof(scratch), "%s", value);
+        scratch_stays = true;
+        break;
     case 'n': bench->sizes.count = number_of(value); break;
     case 'r': bench->sizes.reads = number_of(value); break;
     case 's': bench->sizes.synced = number_of(value); break;
@@ -619,6 +634,22 @@ static char *arguments_read(struct bench *bench, int argc, char **argv, const ch
     return argv[optind];
 }
 
+/* The database that an earlier run left, of as many keys as --num says. */
+static void open_existing(struct bench *bench)
+{
+    bench->live = bench->sizes.count;
+    bench->db = bench->engine->open(&bench->settings);
+}
+
+static void scratch_make(const char *directory)
+{
+    snprintf(scratch, sizeof(scratch), "%s/bench-%s-XXXXXX", directory, bench_engine.name);
+    if (!mkdtemp(scratch)) {
+        scratch[0] = '\0';
+        bench_die("cannot make a directory in %s: %s", directory, strerror(errno));
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct bench bench = {
@@ -632,16 +663,18 @@ int main(int argc, char **argv)
     };
     const char *directory = ".";
     char *workloads = arguments_read(&bench, argc, argv, &directory);
+    bool existing = scratch_stays && access(scratch, F_OK) == 0;
 
-    snprintf(scratch, sizeof(scratch), "%s/bench-%s-XXXXXX", directory, bench_engine.name);
-    if (!mkdtemp(scratch)) {
-        scratch[0] = '\0';
-        bench_die("cannot make a directory in %s: %s", directory, strerror(errno));
-    }
+    if (scratch_stays)
+        mkdir(scratch, 0777);
+    else
+        scratch_make(directory);
     atexit(scratch_remove);
     data_init(&bench.data, bench.sizes.count, bench.sizes.value_bytes, bench.sizes.binary_keys);
     ticks_nanos();
     print_settings(&bench);
+    if (existing)
+        open_existing(&bench);
     for (char *name = strtok(workloads, ","); name; name = strtok(NULL, ","))
         run_named(&bench, name);
     bench_close(&bench);

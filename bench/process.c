@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <fcntl.h>
 #include <fts.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
@@ -174,6 +175,22 @@ void directory_remove(const char *path)
             rmdir(entry->fts_path);
         else
             unlink(entry->fts_path);
+    }
+    fts_close(walk);
+}
+
+void directory_forget(const char *path)
+{
+    FTS *walk = walk_begin(path);
+
+    for (FTSENT *entry = fts_read(walk); entry; entry = fts_read(walk)) {
+        int fd = entry->fts_info == FTS_F ? open(entry->fts_path, O_RDONLY | O_CLOEXEC) : -1;
+
+        if (fd < 0)
+            continue;
+        if (fsync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+            bench_die("cannot empty the page cache of %s", entry->fts_path);
+        close(fd);
     }
     fts_close(walk);
 }

@@ -46,5 +46,7 @@ struct usage {
 };
 struct usage directory_usage(const char *path); /* blocks on disk, not lengths of files */
 void directory_remove(const char *path);
+void directory_forget(
+    const char *path); /* its files are written out and leave the page cache; nobody has them open */
 
 #endif
