@@ -160,6 +160,15 @@ static helios_status faulty_resize(struct io_file *file, uint64_t size)
     return inner_of(file->fs)->ops->resize(inner_file(file), size);
 }
 
+static helios_status faulty_reserve(struct io_file *file, uint64_t size, bool *reserved)
+{
+    helios_status status = gate(file->fs, IO_CALL_RESIZE, true, "reserve", file->path, NULL);
+
+    if (status != HELIOS_OK)
+        return status;
+    return inner_of(file->fs)->ops->reserve(inner_file(file), size, reserved);
+}
+
 static helios_status faulty_size(struct io_file *file, uint64_t *size)
 {
     helios_status status = gate(file->fs, IO_CALL_SIZE, false, "stat", file->path, NULL);
@@ -332,6 +341,7 @@ static const struct io_ops faulty_ops = {
     .write = faulty_write,
     .sync = faulty_sync,
     .resize = faulty_resize,
+    .reserve = faulty_reserve,
     .size = faulty_size,
     .prefetch = faulty_hint,
     .write_back = faulty_hint,

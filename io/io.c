@@ -78,6 +78,11 @@ helios_status io_resize(struct io_file *file, uint64_t size)
     return file->fs->ops->resize(file, size);
 }
 
+helios_status io_reserve(struct io_file *file, uint64_t size, bool *reserved)
+{
+    return file->fs->ops->reserve(file, size, reserved);
+}
+
 helios_status io_size(struct io_file *file, uint64_t *size)
 {
     return file->fs->ops->size(file, size);

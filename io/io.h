@@ -57,6 +57,9 @@ helios_status io_read_some(struct io_file *, uint64_t offset, void *data, size_t
 helios_status io_write(struct io_file *, uint64_t offset, const void *data, size_t size) CHECKED;
 helios_status io_sync(struct io_file *) CHECKED; /* content and size; never retried after a failure */
 helios_status io_resize(struct io_file *, uint64_t size) CHECKED;
+/* Room for [0, size), which reads as zeros where nothing was written; *reserved false, and nothing done, where the
+ * file system has no such call. Not for a file that is larger. */
+helios_status io_reserve(struct io_file *, uint64_t size, bool *reserved) CHECKED;
 helios_status io_size(struct io_file *, uint64_t *size) CHECKED;
 void io_prefetch(struct io_file *, uint64_t offset, size_t size); /* a hint */
 /* Starts write-back of a range without waiting; a hint. */

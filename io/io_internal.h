@@ -14,6 +14,7 @@ struct io_ops {
     helios_status (*write)(struct io_file *, uint64_t offset, const void *data, size_t size);
     helios_status (*sync)(struct io_file *);
     helios_status (*resize)(struct io_file *, uint64_t size);
+    helios_status (*reserve)(struct io_file *, uint64_t size, bool *reserved);
     helios_status (*size)(struct io_file *, uint64_t *size);
     void (*prefetch)(struct io_file *, uint64_t offset, size_t size);
     void (*write_back)(struct io_file *, uint64_t offset, size_t size);

@@ -232,6 +232,12 @@ static helios_status memory_resize(struct io_file *file, uint64_t size)
     return status;
 }
 
+static helios_status memory_reserve(struct io_file *file, uint64_t size, bool *reserved)
+{
+    *reserved = true;
+    return memory_resize(file, size);
+}
+
 static helios_status memory_size(struct io_file *file, uint64_t *size)
 {
     struct inode *inode = inode_of(file);
@@ -574,6 +580,7 @@ static const struct io_ops memory_ops = {
     .write = memory_write,
     .sync = memory_sync,
     .resize = memory_resize,
+    .reserve = memory_reserve,
     .size = memory_size,
     .prefetch = memory_hint,
     .write_back = memory_hint,

@@ -267,6 +267,23 @@ static helios_status posix_resize(struct io_file *file, uint64_t size)
     return result == 0 ? HELIOS_OK : fail_io(error, "resize", p->path);
 }
 
+static helios_status posix_reserve(struct io_file *file, uint64_t size, bool *reserved)
+{
+    struct posix_file *p = posix_of(file);
+    int fd, result, error;
+    helios_status status = posix_use(p, &fd);
+
+    if (status != HELIOS_OK)
+        return status;
+    do {
+        result = fallocate(fd, 0, 0, (off_t)size);
+        error = errno;
+    } while (result != 0 && error == EINTR);
+    posix_done(p);
+    *reserved = result == 0;
+    return result == 0 || error == EOPNOTSUPP ? HELIOS_OK : fail_io(error, "reserve", p->path);
+}
+
 static helios_status posix_size(struct io_file *file, uint64_t *size)
 {
     struct posix_file *p = posix_of(file);
@@ -566,6 +583,7 @@ static const struct io_ops posix_ops = {
     .write = posix_write,
     .sync = posix_sync,
     .resize = posix_resize,
+    .reserve = posix_reserve,
     .size = posix_size,
     .prefetch = posix_prefetch,
     .write_back = posix_write_back,
