@@ -307,9 +307,10 @@ static void prepare(struct run *run)
 {
     struct bench *bench = run->bench;
     unsigned flags = run->workload->flags, writers = flags & WORKLOAD_WRITER ? 1 : run->threads;
-    bool fresh = flags & WORKLOAD_FRESH, sync = flags & WORKLOAD_SYNC, transactions = flags & WORKLOAD_TXN;
+    bool fresh = flags & WORKLOAD_FRESH, sync = flags & WORKLOAD_SYNC, transactions = flags & WORKLOAD_TXN,
+         mixed = flags & WORKLOAD_WRITES && flags & WORKLOAD_HITS;
     bool other = bench->settings.sync != sync || (bench->settings.writers > 1) != (writers > 1) ||
-                 bench->settings.transactions != transactions;
+                 bench->settings.transactions != transactions || bench->settings.mixed != mixed;
 
     check_possible(run);
     if (fresh) {
@@ -327,10 +328,13 @@ static void prepare(struct run *run)
         bench->settings.sync = sync;
         bench->settings.writers = writers;
         bench->settings.transactions = transactions;
+        bench->settings.mixed = mixed;
         if (fresh)
             bench_fresh(bench);
         bench_close(bench);
         bench->db = bench->engine->open(&bench->settings);
+        if (!fresh && bench->engine->stores)
+            bench_check(bench); /* caches as warm as if nothing had been closed */
     }
     if (sync && bench->engine->stores)
         warm_logs(bench, run->ops);
