@@ -23,6 +23,12 @@ static inline uint64_t get_u64(const void *at)
     memcpy(&v, at, 8);
     return le64toh(v);
 }
+static inline uint16_t get_u16_be(const void *at)
+{
+    uint16_t v;
+    memcpy(&v, at, 2);
+    return be16toh(v);
+}
 static inline uint32_t get_u32_be(const void *at)
 {
     uint32_t v;

@@ -78,17 +78,26 @@ static inline int key_compare(helios_slice a, uint64_t tag_a, helios_slice b, ui
     return tag_a > tag_b ? -1 : tag_a < tag_b;
 }
 
+/* `size` bytes, fewer than eight, as the first ones of a big-endian number. By loads that overlap: bytes copied one by
+ * one to where eight are loaded from would stall that load. */
+static inline uint64_t key_prefix_short(const unsigned char *bytes, size_t size)
+{
+    unsigned unused = 64 - 8 * (unsigned)size;
+
+    if (size >= 4)
+        return (uint64_t)get_u32_be(bytes) << 32 | (uint64_t)get_u32_be(bytes + size - 4) << unused;
+    if (size >= 2)
+        return (uint64_t)get_u16_be(bytes) << 48 | (uint64_t)get_u16_be(bytes + size - 2) << unused;
+    return size ? (uint64_t)bytes[0] << 56 : 0;
+}
+
 /* Eight bytes of key from `skip` on as a big-endian number, zero-filled: for keys that share their
  * first `skip` bytes, a smaller number means a smaller key; equal numbers decide nothing. */
 static inline uint64_t key_prefix(helios_slice key, size_t skip)
 {
-    unsigned char bytes[8] = {0};
-
     if (key.size >= skip + 8)
         return get_u64_be(slice_bytes(key) + skip);
-    if (key.size > skip)
-        memcpy(bytes, slice_bytes(key) + skip, key.size - skip);
-    return get_u64_be(bytes);
+    return key.size > skip ? key_prefix_short(slice_bytes(key) + skip, key.size - skip) : 0;
 }
 
 #endif

@@ -167,6 +167,13 @@ static void numbers(void)
     assert(key_prefix(slice_text("abcdefghij"), 2) == UINT64_C(0x636465666768696a));
     assert(key_prefix(slice_text("abc"), 2) == UINT64_C(0x6300000000000000));
     assert(key_prefix(slice_text("abc"), 5) == 0);
+    for (size_t size = 0; size <= 9; size++) {
+        uint64_t expected = 0;
+
+        for (size_t i = 0; i < 8; i++)
+            expected = expected << 8 | (i < size ? 0xf1 + i : 0);
+        assert(key_prefix(slice_make("\xf1\xf2\xf3\xf4\xf5\xf6\xf7\xf8\xf9", size), 0) == expected);
+    }
 }
 
 /* Of every size and on any branch, the same as of the whole key. */
