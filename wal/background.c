@@ -273,6 +273,39 @@ static void keeper_prepare(struct wal *wal)
 
 /* ---- keeper: old segments ---- */
 
+static struct wal_segment *left_next(struct wal *wal)
+{
+    uint64_t below = wal_pos_segment(wal_published(wal));
+    struct wal_segment *segment;
+
+    mutex_lock(&wal->mu);
+    for (segment = wal->first; segment && segment->number < below && !segment->map;)
+        segment = segment->next;
+    if (segment && segment->number >= below)
+        segment = NULL;
+    mutex_unlock(&wal->mu);
+    return segment;
+}
+
+/* A segment that all commits have left is unmapped and on its way to the disk before a sync asks for it: of a mapped
+ * file a sync makes each page read-only first, and interrupts the other processors for every one of them, and a flush
+ * would wait at its end for all that was logged meanwhile. */
+static void keeper_let_go(struct wal *wal)
+{
+    struct wal_segment *segment;
+
+    while ((segment = left_next(wal)) != NULL) {
+        unsigned char *map;
+
+        mutex_lock(&wal->mu);
+        map = segment->map;
+        segment->map = NULL;
+        mutex_unlock(&wal->mu);
+        io_unmap(segment->file, map, (size_t)segment->size);
+        io_write_back(segment->file, 0, (size_t)segment->size);
+    }
+}
+
 /* Behind its end only zeros and an END mark are left. The seal, which says that the file may end there, is durable:
  * no crash leaves one without the other. That it cannot be cut is no harm. */
 static void cut_to_end(struct wal *wal, struct wal_segment *segment, struct io_file *file, uint64_t end)
@@ -498,6 +531,7 @@ static void *keeper_run(void *arg)
         if (!has_failed(wal)) {
             keeper_release(wal);
             keeper_prepare(wal);
+            keeper_let_go(wal);
             wal_keeper_seal(wal);
             keeper_release(wal);
             keeper_archive(wal);

@@ -37,9 +37,14 @@ wal_pos wal_published(const struct wal *wal)
     return wal_point_read(wal).pos;
 }
 
+/* The first in a segment wakes the keeper, to prepare the next and to let go of the one before. */
 void wal_publish(struct wal *wal, wal_pos end, helios_seq last)
 {
+    bool entered = wal_pos_segment(end) != wal_pos_segment(wal_published(wal));
+
     wal_point_set(wal, end, last);
+    if (entered)
+        wal_keeper_wake(wal);
 }
 
 static wal_pos at_now(const struct wal *wal)
@@ -230,10 +235,8 @@ helios_status wal_write(struct wal *wal, const struct wal_reservation *reservati
     helios_status status = HELIOS_OK;
 
     header_make(reservation, record, body_xxh3, body_size, header);
-    if (reservation->old_segment) {
+    if (reservation->old_segment)
         status = end_write(reservation, record->first);
-        wal_keeper_wake(wal); /* to prepare the next; here, as this is outside the reservation lock */
-    }
     if (status == HELIOS_OK && (!segment->map || better_pwrite(wal, reservation))) {
         status = write_file(segment->file, offset, header, pieces, count, body_size);
         if (status == HELIOS_OK)
