@@ -1,64 +1,34 @@
-/* micro_memtable.c - what the memtable does a second, alone: inserts in random and in ascending order,
- * look-ups that hit and that miss, a scan. Keys are 16 decimal digits behind a layer, values 100 bytes.
- * Usage: micro_memtable [entries [rounds]] */
+/* micro_memtable.c - inserts and look-ups: of the memtable alone, and of a bare skip list as it is in the paper (Pugh, CACM
+ * 1990), with pointers and whole keys, for one thread. Keys are 16 decimal digits behind a layer, values 100 bytes. */
 #include "base/hash.h"
-#include "base/mem.h"
-#include "base/random.h"
+#include "bench/data.h"
+#include "bench/micro.h"
 #include "memtable/memtable.h"
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/mman.h>
 
-enum { KEY_SIZE = KEY_LAYER_BYTES + 16, VALUE_SIZE = 100, ENTRY_BYTES = 192 };
+enum { KEY_SIZE = KEY_LAYER_BYTES + KEY_BYTES, VALUE = 100, ENTRY_BYTES = 192, HEIGHT_MAX = 16, BRANCHING = 4 };
 
 struct keys {
     unsigned char (*at)[KEY_SIZE];
     uint64_t count;
 };
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void must(helios_status status)
-{
-    if (status == HELIOS_OK)
-        return;
-    fprintf(stderr, "micro_memtable: %s\n", helios_last_error());
-    exit(1);
-}
-
-static void key_put(unsigned char *at, uint64_t id)
-{
-    key_put_layer(at, 0, SPACE_USER);
-    for (int i = KEY_SIZE - 1; i >= KEY_LAYER_BYTES; i--, id /= 10)
-        at[i] = (unsigned char)('0' + id % 10);
-}
+static const char value_bytes[VALUE] = "value";
 
 /* Even ids: the odd ones are for look-ups that miss. */
-static struct keys keys_make(uint64_t count, bool shuffled, uint64_t odd)
+static struct keys keys_make(bool scattered, uint64_t odd)
 {
-    struct keys keys = {mem_array(count, KEY_SIZE), count};
-    unsigned char swap[KEY_SIZE];
-    struct random random;
+    struct keys keys = {micro_alloc(micro.entries * KEY_SIZE), micro.entries};
+    struct data data;
 
-    if (!keys.at)
-        exit(1);
-    random_seed(&random, 1);
-    for (uint64_t i = 0; i < count; i++)
-        key_put(keys.at[i], i * 2 + odd);
-    for (uint64_t i = count; shuffled && i > 1; i--) {
-        uint64_t other = random_below(&random, i);
-
-        memcpy(swap, keys.at[i - 1], KEY_SIZE);
-        memcpy(keys.at[i - 1], keys.at[other], KEY_SIZE);
-        memcpy(keys.at[other], swap, KEY_SIZE);
+    data_init(&data, keys.count, VALUE, false);
+    for (uint64_t i = 0; i < keys.count; i++) {
+        key_put_layer(keys.at[i], 0, SPACE_USER);
+        data_key(&data, (scattered ? data_scatter(&data, i) : i) * 2 + odd,
+                 (char *)keys.at[i] + KEY_LAYER_BYTES);
     }
+    data_release(&data);
     return keys;
 }
 
@@ -67,115 +37,176 @@ static helios_slice key_of(const struct keys *keys, uint64_t i)
     return slice_make(keys->at[i], KEY_SIZE);
 }
 
-static void report(const char *what, uint64_t count, double began)
+/* ---- ours ---- */
+
+struct ask {
+    const struct keys *keys;
+    struct memtable *memtable;
+    bool hinted, hit;
+};
+
+/* `shared` is what a memtable knows of the keys of the one before: a layer and the digits that are zero. */
+static struct memtable *filled(const struct keys *keys, bool hinted, double *seconds)
 {
-    double seconds = now() - began;
+    struct memtable_hint hint = {0};
+    unsigned char shared[KEY_SIZE];
+    struct memtable *m;
+    double start;
 
-    printf("  %-34s %7.3f M/s  %6.0f ns\n", what, (double)count / seconds / 1e6, seconds / (double)count * 1e9);
-}
-
-static void fill(struct memtable *m, const struct keys *keys, struct memtable_hint *hint, const char *what)
-{
-    static const char value[VALUE_SIZE] = "value";
-    double began = now();
-
+    key_put_layer(shared, 0, SPACE_USER);
+    memset(shared + KEY_LAYER_BYTES, '0', KEY_BYTES / 2);
+    micro_must(
+        memtable_new(keys->count * ENTRY_BYTES, slice_make(shared, KEY_LAYER_BYTES + KEY_BYTES / 2), &m));
+    start = seconds_now();
     for (uint64_t i = 0; i < keys->count; i++) {
         struct memtable_node *node =
-            memtable_prepare(m, key_of(keys, i), slice_make(value, VALUE_SIZE), KIND_VALUE);
+            memtable_prepare(m, key_of(keys, i), slice_make(value_bytes, VALUE), KIND_VALUE);
 
         if (!node)
-            exit(1);
-        memtable_insert(m, node, i + 1, hint);
+            micro_die("the memtable is full");
+        memtable_insert(m, node, i + 1, hinted ? &hint : NULL);
     }
-    report(what, keys->count, began);
-}
-
-static void ask(const struct memtable *m, const struct keys *keys, bool hit, const char *what)
-{
-    double began = now();
-    uint64_t tag, found = 0;
-    helios_slice value;
-
-    for (uint64_t i = 0; i < keys->count; i++)
-        found += memtable_get(m, key_of(keys, i), hash_key(key_of(keys, i)), SEQ_MAX, &tag, &value);
-    report(what, keys->count, began);
-    if (found != (hit ? keys->count : 0))
-        exit(1);
-}
-
-static void scan(struct memtable *m, helios_seq read_point, const char *what)
-{
-    struct cursor *cursor;
-    double began;
-    uint64_t count = 0;
-
-    must(memtable_cursor_new(m, read_point, &cursor));
-    began = now();
-    for (cursor_first(cursor); cursor->valid; cursor_next(cursor))
-        count++;
-    report(what, count, began);
-    cursor_free(cursor);
-}
-
-static struct memtable *open_memtable(uint64_t count, helios_slice shared)
-{
-    struct memtable *m;
-
-    must(memtable_new(count * ENTRY_BYTES, shared, &m));
+    *seconds = seconds_now() - start;
     return m;
 }
 
-static void close_memtable(struct memtable *m)
+static double fill(void *arg)
 {
-    memtable_unref(m);
+    const struct ask *ask = arg;
+    double seconds;
+
+    memtable_unref(filled(ask->keys, ask->hinted, &seconds));
     epoch_drain();
+    return seconds;
 }
 
-static void run(const struct keys *shuffled, const struct keys *ascending, const struct keys *missing)
+static double get(void *arg)
 {
-    unsigned char shared[KEY_SIZE];
-    size_t shared_size;
-    struct memtable_hint hint = {0}, other = {0};
-    struct memtable *m = open_memtable(shuffled->count, slice_make("", 0));
+    const struct ask *ask = arg;
+    uint64_t tag, found = 0;
+    helios_slice value;
+    double start = seconds_now();
 
-    fill(m, ascending, &hint, "ascending, hint");
-    shared_size = memtable_common_prefix(m, shared, sizeof(shared));
-    close_memtable(m);
-    m = open_memtable(shuffled->count, slice_make("", 0));
-    fill(m, shuffled, NULL, "random, no shared prefix");
-    ask(m, shuffled, true, "get, no shared prefix");
-    close_memtable(m);
-    m = open_memtable(shuffled->count, slice_make(shared, shared_size));
-    fill(m, shuffled, &other, "random, shared prefix, hint");
-    close_memtable(m);
-    m = open_memtable(shuffled->count, slice_make(shared, shared_size));
-    fill(m, shuffled, NULL, "random, shared prefix");
-    ask(m, shuffled, true, "get, in the order of insertion");
-    ask(m, ascending, true, "get, ascending");
-    ask(m, missing, false, "get, absent");
-    scan(m, SEQ_MAX, "scan at a read point");
-    scan(m, CURSOR_ALL, "scan of all versions");
-    close_memtable(m);
-}
+    for (uint64_t i = 0; i < ask->keys->count; i++) {
+        helios_slice key = key_of(ask->keys, i);
 
-int main(int argc, char **argv)
-{
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 500000;
-    int rounds = argc > 2 ? atoi(argv[2]) : 2;
-    struct keys shuffled, ascending, missing;
-
-    if (count == 0 || count > 100000000)
-        return 2;
-    shuffled = keys_make(count, true, 0);
-    ascending = keys_make(count, false, 0);
-    missing = keys_make(count, true, 1);
-    for (int i = 0; i < rounds; i++) {
-        printf("round %d, %" PRIu64 " entries\n", i + 1, count);
-        run(&shuffled, &ascending, &missing);
+        found += memtable_get(ask->memtable, key, hash_key(key), SEQ_MAX, &tag, &value);
     }
+    start = seconds_now() - start;
+    if (found != (ask->hit ? ask->keys->count : 0))
+        micro_die("the memtable lost entries");
+    return start;
+}
+
+static double walk(void *arg)
+{
+    const struct ask *ask = arg;
+    struct cursor *cursor;
+    uint64_t count = 0;
+    double start;
+
+    micro_must(memtable_cursor_new(ask->memtable, SEQ_MAX, &cursor));
+    start = seconds_now();
+    for (cursor_first(cursor); cursor->valid; cursor_next(cursor))
+        count++;
+    start = seconds_now() - start;
+    cursor_free(cursor);
+    micro_sink(count);
+    return start;
+}
+
+static void measure_ours(const struct keys *scattered, const struct keys *ascending, const struct keys *missing)
+{
+    struct ask random = {.keys = scattered, .hit = true}, sequential = {.keys = ascending, .hinted = true},
+               absent = {.keys = missing};
+    double seconds;
+
+    micro_measure("memtable, insert, random", micro.entries, 0, fill, &random);
+    micro_measure("memtable, insert, ascending", micro.entries, 0, fill, &sequential);
+    random.memtable = absent.memtable = filled(scattered, false, &seconds);
+    micro_measure("memtable, get, random", micro.entries, 0, get, &random);
+    micro_measure("memtable, get, absent", micro.entries, 0, get, &absent);
+    micro_measure("memtable, step of a scan", micro.entries, 0, walk, &random);
+    memtable_unref(random.memtable);
+    epoch_drain();
     memtable_pool_release();
-    mem_free(shuffled.at);
-    mem_free(ascending.at);
-    mem_free(missing.at);
-    return 0;
+}
+
+/* ---- the bare one ---- */
+
+struct node {
+    unsigned char key[KEY_SIZE], value[VALUE];
+    struct node *next[]; /* as many as it is high */
+};
+
+struct bare {
+    const struct keys *keys;
+    bool huge;
+};
+
+static struct node *node_new(unsigned char **memory, unsigned height)
+{
+    struct node *node = (struct node *)*memory;
+
+    *memory += (sizeof(*node) + height * sizeof(node->next[0]) + 7) / 8 * 8;
+    return node;
+}
+
+static void node_insert(struct node *head, unsigned char **memory, const unsigned char *key, unsigned height)
+{
+    struct node *at = head, *node = node_new(memory, height);
+
+    memcpy(node->key, key, KEY_SIZE);
+    memcpy(node->value, value_bytes, VALUE);
+    for (int level = HEIGHT_MAX - 1; level >= 0; level--) {
+        while (at->next[level] && memcmp(at->next[level]->key, key, KEY_SIZE) < 0)
+            at = at->next[level];
+        if (level >= (int)height)
+            continue;
+        node->next[level] = at->next[level];
+        at->next[level] = node;
+    }
+}
+
+static double bare_fill(void *arg)
+{
+    const struct bare *bare = arg;
+    size_t size = bare->keys->count * ENTRY_BYTES + ENTRY_BYTES * 2;
+    unsigned char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                  *at = memory;
+    struct random random;
+    struct node *head;
+    double start;
+
+    if (memory == MAP_FAILED)
+        micro_die("no memory");
+    if (bare->huge)
+        madvise(memory, size, MADV_HUGEPAGE);
+    memset(memory, 0, size);
+    head = node_new(&at, HEIGHT_MAX);
+    random_seed(&random, 1);
+    start = seconds_now();
+    for (uint64_t i = 0; i < bare->keys->count; i++) {
+        unsigned height = 1;
+
+        while (height < HEIGHT_MAX && random_below(&random, BRANCHING) == 0)
+            height++;
+        node_insert(head, &at, bare->keys->at[i], height);
+    }
+    start = seconds_now() - start;
+    munmap(memory, size);
+    return start;
+}
+
+void micro_memtable(void)
+{
+    struct keys scattered = keys_make(true, 0), ascending = keys_make(false, 0), missing = keys_make(true, 1);
+    struct bare plain = {.keys = &scattered}, huge = {.keys = &scattered, .huge = true};
+
+    measure_ours(&scattered, &ascending, &missing);
+    micro_measure("bare skip list, insert, random", micro.entries, 0, bare_fill, &plain);
+    micro_measure("bare skip list, insert, random, huge pages", micro.entries, 0, bare_fill, &huge);
+    free(scattered.at);
+    free(ascending.at);
+    free(missing.at);
 }
