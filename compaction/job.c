@@ -33,6 +33,7 @@ struct merge {
     size_t result_capacity;
     /* since the last tick */
     uint64_t entries, bytes, written, dropped;
+    uint64_t bytes_read; /* until then */
 };
 
 /* ---- outputs ---- */
@@ -300,6 +301,7 @@ static void publish_progress(struct merge *m)
 
     m->result.entries_read += m->entries;
     m->result.entries_written += m->written;
+    m->bytes_read += m->bytes;
     if (progress) {
         atomic_fetch_add_explicit(&progress->entries_read, m->entries, memory_order_relaxed);
         atomic_fetch_add_explicit(&progress->bytes_read, m->bytes, memory_order_relaxed);
@@ -311,6 +313,8 @@ static void publish_progress(struct merge *m)
 static helios_status tick(struct merge *m)
 {
     publish_progress(m);
+    if (m->job->tick)
+        m->job->tick(m->job->tick_arg, m->result.entries_read, m->bytes_read);
     if (m->job->cancel && atomic_load_explicit(m->job->cancel, memory_order_relaxed))
         return fail(HELIOS_BUSY, "compaction cancelled");
     return HELIOS_OK;

@@ -34,6 +34,9 @@ struct compact_job {
 
     const _Atomic bool *cancel;        /* NULL: never; seen within a few hundred entries */
     struct compact_progress *progress; /* NULL: not wanted */
+    /* Called every few hundred entries with those read so far and the bytes of their keys and values; NULL: not wanted. */
+    void (*tick)(void *arg, uint64_t entries, uint64_t bytes);
+    void *tick_arg;
 };
 
 struct compact_result {

@@ -17,6 +17,7 @@ enum {
 #define RATE_TOP      (UINT64_C(4) << 30) /* bytes/s at weight 0 */
 #define RATE_LEAST    (UINT64_C(64) << 10)
 #define NS_PER_SECOND UINT64_C(1000000000)
+#define WAIT_LEAST    UINT64_C(250000)   /* ns: a sleep costs two switches of threads */
 #define WAIT_PIECE    UINT64_C(50000000) /* ns: sleepers look this often whether the rate has risen */
 
 /* ---- debt to rate ---- */
@@ -88,6 +89,32 @@ const char *pace_cause(const struct pace_debt *debt)
     return w.top == w.l0 ? "l0 files" : "compaction debt";
 }
 
+/* ---- a flush under way ---- */
+
+enum {
+    FLUSH_PART_LEAST = 16, /* of a flush: before that nothing is known of its speed */
+    FLUSH_PART_SYNC = 6,   /* of its time, for what comes behind the last entry: syncs and the edit */
+};
+
+/* Without this a writer that is faster than the flush fills its memtable and then stands still for what is left of the
+ * flush: measured, up to 250 ms at once. */
+uint64_t pace_flush_rate(const struct pace_flush *flush)
+{
+    double part, left, free, used = (double)flush->active_used;
+    double elapsed = (double)(flush->elapsed ? flush->elapsed : 1);
+
+    if (flush->entries * FLUSH_PART_LEAST < flush->entries_all || flush->flushed_bytes == 0)
+        return UINT64_MAX;
+    part = flush->entries < flush->entries_all ? (double)flush->entries / (double)flush->entries_all : 1;
+    left = elapsed / part * (1 + 1.0 / FLUSH_PART_SYNC) - elapsed;
+    free = flush->active_used < flush->active_max ? (double)flush->active_max - used : 0;
+    if (used * left <= free * elapsed)
+        return UINT64_MAX;
+    free *= (double)flush->user_bytes / part / (double)flush->flushed_bytes;
+    free = free * 1e6 / left;
+    return free > (double)RATE_LEAST ? (uint64_t)free : RATE_LEAST;
+}
+
 /* ---- rate to waiting ---- */
 
 static uint64_t now_ns(void)
@@ -154,15 +181,17 @@ uint64_t pace_take(struct pace_bucket *bucket, uint64_t bytes, uint64_t now)
     return paid > now ? (paid - now) / 1000 : 0;
 }
 
-void pace_wait(struct pace_bucket *bucket, uint64_t bytes)
+uint64_t pace_wait(struct pace_bucket *bucket, uint64_t bytes)
 {
     uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
     uint64_t begin, now, left;
 
     if (rate == UINT64_MAX)
-        return;
+        return 0;
     begin = now = now_ns();
     left = pace_take(bucket, bytes, now) * 1000;
+    if (left < WAIT_LEAST)
+        return 0;
     while (left > 0 && !atomic_load_explicit(&bucket->stopped, memory_order_relaxed)) {
         uint64_t before = now, slept, rate_now;
 
@@ -179,6 +208,7 @@ void pace_wait(struct pace_bucket *bucket, uint64_t bytes)
     }
     if (now > begin)
         atomic_fetch_add_explicit(&bucket->waited, (now - begin) / 1000, memory_order_relaxed);
+    return (now - begin) / 1000;
 }
 
 void pace_table(void *bucket, size_t bytes)

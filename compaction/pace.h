@@ -20,6 +20,19 @@ uint64_t pace_rate(const struct pace_debt *);
 /* What weighs most, for statistics: "" when nothing does. */
 const char *pace_cause(const struct pace_debt *);
 
+/* A flush on its way, and the memtable that fills up meanwhile. */
+struct pace_flush {
+    uint64_t elapsed;                 /* us since it began */
+    uint64_t entries, entries_all;    /* read so far, and to be read */
+    uint64_t user_bytes;              /* of those read so far */
+    uint64_t flushed_bytes;           /* of memory, that the flushed memtable takes */
+    uint64_t active_used, active_max; /* of memory, of the one that fills */
+};
+
+/* Bytes per second of users' keys and values at which the active memtable becomes full when the flush ends, UINT64_MAX
+ * if at the speed so far it will not. */
+uint64_t pace_flush_rate(const struct pace_flush *);
+
 /* A bucket as a virtual schedule (GCRA): the time up to which all was paid for. Any threads; real time. */
 struct pace_bucket {
     _Atomic uint64_t rate;    /* bytes/s; UINT64_MAX: no limit */
@@ -32,8 +45,9 @@ void pace_bucket_init(struct pace_bucket *, uint64_t rate, uint64_t burst); /* r
 void pace_set_rate(struct pace_bucket *, uint64_t rate);
 /* Takes bytes and says for how many us to wait; pure but for the bucket. now: ns, monotonic. */
 uint64_t pace_take(struct pace_bucket *, uint64_t bytes, uint64_t now);
-/* Takes bytes and sleeps; no system call while there is nothing to wait for. */
-void pace_wait(struct pace_bucket *, uint64_t bytes);
+/* Takes bytes and sleeps, for a quarter of a millisecond at least or not at all: what is less is left to those that come
+ * later. Returns the us slept. No system call while there is nothing to wait for. */
+uint64_t pace_wait(struct pace_bucket *, uint64_t bytes);
 void pace_table(void *bucket, size_t bytes); /* pace_wait as table_writer_options.pace */
 void pace_stop(struct pace_bucket *);        /* wakes all sleepers; nobody waits any more */
 

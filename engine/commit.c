@@ -587,19 +587,15 @@ helios_status acknowledge(struct helios_db *db, helios_durability durability, co
     return db_fail(db, wal_error(db->wal));
 }
 
-/* Sleeps as long as the rate that the background can keep up with asks for. */
+/* Sleeps as long as the rate that the background can keep up with asks for, and no longer when that rises. */
 static void pace_writer(struct helios_db *db, uint64_t bytes)
 {
-    uint64_t delay;
+    uint64_t slept = pace_wait(&db->write_pace, bytes);
 
-    if (atomic_load_explicit(&db->write_pace.rate, memory_order_relaxed) == UINT64_MAX)
+    if (slept == 0)
         return;
-    delay = pace_take(&db->write_pace, bytes, io_monotonic(db->fs) * 1000);
-    if (delay == 0)
-        return;
-    atomic_fetch_add_explicit(&db->stall_time, delay, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->stall_time, slept, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->stall_count, 1, memory_order_relaxed);
-    thread_sleep(delay);
 }
 
 helios_status commit_write(struct helios_db *db, helios_branch_id branch, helios_durability durability,

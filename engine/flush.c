@@ -51,6 +51,32 @@ static helios_status open_input(struct mem_slot *slot, helios_seq timeline_befor
     return status;
 }
 
+struct flush_pace {
+    struct helios_db *db;
+    uint64_t began, entries_all, flushed_bytes;
+};
+
+/* So that writers meet the end of the flush with a memtable that is just full, none of them having stood still. */
+static void pace_writers(void *arg, uint64_t entries, uint64_t bytes)
+{
+    const struct flush_pace *pace = arg;
+    struct helios_db *db = pace->db;
+    struct pace_flush flush = {
+        .elapsed = io_monotonic(db->fs) - pace->began,
+        .entries = entries,
+        .entries_all = pace->entries_all,
+        .user_bytes = bytes,
+        .flushed_bytes = pace->flushed_bytes,
+        .active_max = db->options.memtable_bytes,
+    };
+
+    epoch_enter();
+    flush.active_used = memtable_used(view_now(db)->active->memtable);
+    epoch_leave();
+    atomic_store_explicit(&db->flush_rate, pace_flush_rate(&flush), memory_order_relaxed);
+    background_pace_writers(db);
+}
+
 static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
                                   struct collected *collected)
 {
@@ -67,6 +93,12 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
     };
     struct job_rules rules = {0};
     struct version *version = NULL;
+    struct flush_pace pace = {
+        .db = db,
+        .began = io_monotonic(db->fs),
+        .entries_all = memtable_count(slot->memtable),
+        .flushed_bytes = memtable_used(slot->memtable),
+    };
     struct compact_job job = {
         .rangedels = memtable_rangedels(slot->memtable),
         .rules = &rules.rules,
@@ -75,6 +107,8 @@ static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, s
         .next_number_arg = db,
         .writer = &writer,
         .target_bytes = db->target_bytes,
+        .tick = pace_writers,
+        .tick_arg = &pace,
     };
     helios_seq timeline_before;
     helios_status status;
@@ -131,6 +165,8 @@ helios_status flush_oldest(struct helios_db *db)
 
     if (!slot)
         return HELIOS_OK;
+    if (db->wal)
+        wal_sync_soon(db->wal, 0); /* beside the writing of the table: its edit has to wait for it */
     status = publish_wait(db, slot->last);
     if (status == HELIOS_OK)
         status = write_tables(db, slot, &result, &collected);
@@ -145,6 +181,8 @@ helios_status flush_oldest(struct helios_db *db)
     compact_result_release(&result);
     if (status == HELIOS_OK)
         atomic_fetch_add(&db->flushes, 1);
+    atomic_store_explicit(&db->flush_rate, UINT64_MAX, memory_order_relaxed);
+    background_pace_writers(db);
     mem_slot_unref(slot);
     return status;
 }

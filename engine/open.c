@@ -18,6 +18,7 @@ enum {
     ASYNC_INTERVAL = 1000000, /* us */
     CLOCK_AHEAD = 60000000,   /* us */
     RECYCLE_MAX = 8,
+    WRITE_BURST = 1000, /* us: what writers may catch up with after they were slower than their rate */
 };
 
 /* ---- options ---- */
@@ -122,7 +123,9 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     holds_init(&db->holds, NULL);
     mutex_init(&db->merge_mu);
     condition_init(&db->merge_over);
-    pace_bucket_init(&db->write_pace, 0, 100000);
+    pace_bucket_init(&db->write_pace, 0, WRITE_BURST);
+    atomic_init(&db->debt_rate, UINT64_MAX);
+    atomic_init(&db->flush_rate, UINT64_MAX);
     pace_bucket_init(&db->background_pace, options->write_rate_limit, 100000);
     db->path = mem_text(path);
     db->wal_directory = join(path, "wal");

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "compaction/pace.h"
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -84,6 +85,45 @@ static void test_bucket(void)
     assert(pace_take(&bucket, UINT64_MAX, now) > 0);
 }
 
+/* Half a second into a flush of 100 units of memory that hold 50 of users' bytes; with half of it done
+ * there are two thirds of a second to go: as long as so far, and a sixth of all for the syncs. */
+static void test_flush_rate(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t entries, used, least, most;
+    } cases[] = {
+        {"nothing read", 0, 90, UINT64_MAX, UINT64_MAX},
+        {"too early to tell", 50, 90, UINT64_MAX, UINT64_MAX},
+        {"slower than the flush", 500, 30, UINT64_MAX, UINT64_MAX},
+        {"half done, three quarters full", 500, 75, 18 * MIB, 19 * MIB},
+        {"all but done, three quarters full", 1000, 75, UINT64_MAX, UINT64_MAX},
+        {"all but done, all but full", 1000, 95, 29 * MIB, 31 * MIB},
+        {"full", 500, 100, 64 << 10, 64 << 10},
+        {"more than full", 500, 130, 64 << 10, 64 << 10},
+        {"more read than was counted", 2000, 100, 64 << 10, 64 << 10},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct pace_flush flush = {
+            .elapsed = 500000,
+            .entries = cases[i].entries,
+            .entries_all = 1000,
+            .user_bytes = cases[i].entries * 50 * MIB / 1000,
+            .flushed_bytes = 100 * MIB,
+            .active_used = cases[i].used * MIB,
+            .active_max = 100 * MIB,
+        };
+        uint64_t rate = pace_flush_rate(&flush);
+
+        if (rate < cases[i].least || rate > cases[i].most)
+            fprintf(stderr, "%s: %" PRIu64 "\n", cases[i].name, rate);
+        assert(rate >= cases[i].least);
+        assert(rate <= cases[i].most);
+    }
+    assert(pace_flush_rate(&(struct pace_flush){0}) == UINT64_MAX);
+}
+
 static void *sleeper(void *arg)
 {
     pace_wait(arg, 100 * MIB);
@@ -112,6 +152,7 @@ int main(void)
 {
     test_comfort();
     test_continuous();
+    test_flush_rate();
     test_bucket();
     test_wake();
     return 0;
