@@ -965,9 +965,24 @@ done
 # ---- bench ----
 expect 0 bench scratch --count 2000
 has out readrandom
-[ ! -e scratch ] || [ -z "$(ls -A scratch)" ] || fail "bench left its database behind"
+has out 'Commits that wait for the disk:'
+has out 'threads share the syncs:'
+has out 'A get takes'
+[ ! -e scratch ] || fail "bench left its database behind"
+expect 0 bench --dir . --quick --workloads fillrandom,readrandom
+[ -z "$(ls -d helios-bench-* 2>/dev/null)" ] || fail "bench left its database behind"
 expect 0 bench scratch --count 2000 --threads 3 --json --workloads fillbatch,readseq,deleterandom
-lines out 3
+lines out 4
+has out '"explanation":'
+has out '"threads":3'
+expect 2 bench db --quick
+has err 'is a database'
+expect 2 bench --workloads nonsense --quick
+[ -z "$(ls -d helios-bench-* 2>/dev/null)" ] || fail "a failed bench left its directory behind"
+expect 2 bench --threads 0
+mkdir kept && echo mine >kept/file
+expect 0 bench kept --count 1000 --workloads fillseq
+[ "$(ls kept)" = file ] || fail "bench changed what was in the directory"
 
 [ $bad -eq 0 ] && echo "all as expected"
 exit $((bad != 0))

@@ -98,6 +98,7 @@ static bool *flag_of(struct args *args, int key)
     case OPTION_UNSYNCED: return &args->unsynced;
     case OPTION_FOLLOW: return &args->follow;
     case OPTION_FEED: return &args->feed;
+    case OPTION_QUICK: return &args->quick;
     default: return NULL;
     }
 }
@@ -121,6 +122,7 @@ static const char **text_of(struct args *args, int key)
     case OPTION_BELOW: return &args->below;
     case OPTION_KINDS: return &args->kinds;
     case OPTION_ORIGIN: return &args->origin;
+    case OPTION_DIR: return &args->dir;
     default: return NULL;
     }
 }

@@ -84,6 +84,8 @@ enum option_key {
     OPTION_BELOW,
     OPTION_KINDS,
     OPTION_ORIGIN,
+    OPTION_DIR,
+    OPTION_QUICK,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
@@ -94,9 +96,9 @@ struct args {
     int word_count;
     bool hex, json, reverse, keys_only, row_number, keep_going, replace, acknowledge, pairs, rows, create, raw,
         yes, entries, scan, all, if_missing, oldest_first, stat, full, dry_run, ours, theirs, close, graph,
-        before, expand_ranges, all_spaces, unsynced, follow, feed;
+        before, expand_ranges, all_spaces, unsynced, follow, feed, quick;
     const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into,
-        *consumer, *below, *kinds, *origin;
+        *consumer, *below, *kinds, *origin, *dir;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
     uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
