@@ -15,6 +15,8 @@
 
 struct cursor;
 
+enum { APPROACH_STAGES = 3 };
+
 struct cursor_ops {
     void (*first)(struct cursor *);
     void (*last)(struct cursor *); /* the last key; over all versions, its oldest one */
@@ -30,6 +32,10 @@ struct cursor_ops {
      * returns it. Called by cursor_value() only. */
     helios_status (*load)(struct cursor *);
     void (*free)(struct cursor *);
+    /* Part of a seek at a read point, which must follow with the same key: whoever seeks with several cursors takes each
+     * through stage 0, then each through stage 1 and so on. A stage asks for the memory that the next one looks at, so
+     * that all cursors wait together. The cursor shows nothing from here to the seek. NULL: nothing can be asked for. */
+    void (*approach)(struct cursor *, helios_slice key, unsigned stage);
 };
 
 struct cursor {
@@ -54,6 +60,11 @@ static inline void cursor_last(struct cursor *c)
 static inline void cursor_seek(struct cursor *c, helios_slice key, uint64_t tag)
 {
     c->ops->seek(c, key, tag);
+}
+static inline void cursor_approach(struct cursor *c, helios_slice key, unsigned stage)
+{
+    if (c->ops->approach)
+        c->ops->approach(c, key, stage);
 }
 static inline void cursor_seek_for_prev(struct cursor *c, helios_slice key)
 {

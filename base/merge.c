@@ -386,10 +386,21 @@ static void merge_last(struct cursor *c)
     rebuild(m);
 }
 
+/* What each source's seek touches lies where no other's does: all wait for memory together. */
+static void approach_all(struct merge *m, helios_slice key)
+{
+    if (m->all_versions || m->front)
+        return;
+    for (unsigned stage = 0; stage < APPROACH_STAGES; stage++)
+        for (uint32_t i = 0; i < m->count; i++)
+            cursor_approach(m->sources[i].cursor, key, stage);
+}
+
 static void merge_seek(struct cursor *c, helios_slice key, uint64_t tag)
 {
     struct merge *m = restart(c, false);
 
+    approach_all(m, key);
     for (uint32_t i = 0; i < m->count; i++) {
         helios_slice whole = key;
 

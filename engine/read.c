@@ -152,7 +152,7 @@ static void cover_by_memtable(struct lookup *l, const struct memtable *memtable)
 /* False: nothing older can matter. */
 static bool look_in_memtable(struct lookup *l, const struct memtable *memtable)
 {
-    if (l->branch && !memtable_may_hold_layer(memtable, slice_bytes(l->key)))
+    if (!memtable_may_hold_layer(memtable, slice_bytes(l->key)))
         return true;
     if (memtable_rangedels(memtable))
         cover_by_memtable(l, memtable);
@@ -242,6 +242,26 @@ static enum looked look_in_level(struct lookup *l, const struct level *level)
     return LOOK_ON;
 }
 
+/* Fetches the line of each filter that may be asked about the key, so that they are waited for together. */
+static void fetch_filters(const struct lookup *l, const struct view *view)
+{
+    const struct level *levels = view->version->levels;
+    const struct table *table;
+
+    memtable_prefetch(view->active->memtable, l->hash);
+    for (size_t i = 0; i < view->closed_count; i++)
+        memtable_prefetch(view->closed[i]->memtable, l->hash);
+    for (size_t i = 0; i < levels[0].count; i++)
+        if ((table = table_file_peek(levels[0].files[i])) != NULL)
+            table_prefetch(table, l->hash);
+    for (size_t n = 1; n < LEVEL_COUNT; n++) {
+        size_t i = version_find(&levels[n], l->key);
+
+        if (i < levels[n].count && (table = table_file_peek(levels[n].files[i])) != NULL)
+            table_prefetch(table, l->hash);
+    }
+}
+
 static enum looked look_up(struct lookup *l, const struct view *view)
 {
     bool more = look_in_memtable(l, view->active->memtable);
@@ -296,6 +316,7 @@ static enum looked look_up_layers(struct lookup *l, const struct view *view)
 
     if (!branch) {
         l->seq = l->point;
+        fetch_filters(l, view);
         return look_up(l, view);
     }
     key_hasher_init(&hasher, l->key);

@@ -144,11 +144,14 @@ static void level_last(struct cursor *base)
         last_from(l, l->count - 1);
 }
 
-/* The first file whose largest key is not below key. */
+/* The first file whose largest key is not below key: often the one where the cursor stands. */
 static size_t find_forward(const struct level_cursor *l, helios_slice key)
 {
     size_t low = 0, count = l->count;
 
+    if (l->at < l->count && slice_compare(l->files[l->at]->largest, key) >= 0 &&
+        (l->at == 0 || slice_compare(l->files[l->at - 1]->largest, key) < 0))
+        return l->at;
     while (count > 0) {
         size_t half = count / 2;
 
@@ -160,6 +163,22 @@ static size_t find_forward(const struct level_cursor *l, helios_slice key)
         }
     }
     return low;
+}
+
+static void level_approach(struct cursor *base, helios_slice key, unsigned stage)
+{
+    struct level_cursor *l = of(base);
+
+    if (stage == 0) {
+        size_t i = find_forward(l, key);
+
+        begin(l);
+        if (i == l->count || !enter(l, i)) {
+            leave(l);
+            return;
+        }
+    }
+    table_cursor_approach(&l->inner, key, stage);
 }
 
 /* How many files have a smallest key that is not above key. */
@@ -284,6 +303,7 @@ helios_status level_cursor_new(struct table_file *const *files, size_t count,
         .first = level_first,
         .last = level_last,
         .seek = level_seek,
+        .approach = level_approach,
         .seek_for_prev = level_seek_for_prev,
         .next = level_next,
         .prev = level_prev,

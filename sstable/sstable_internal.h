@@ -107,6 +107,7 @@ struct table_cursor {
     struct table_cursor_options options;
     enum cursor_mode mode;
     bool in_history;     /* the entry shown is history's */
+    bool approached;     /* data.part, data.part_number, data.number are where the next seek leads */
     bool history_placed; /* over all versions: history stands where the data block's key begins */
     /* The data block's, found when it was loaded. */
     bool wide_keys; /* 16 bytes may be read from any key suffix on */
@@ -127,6 +128,7 @@ void table_cursor_fail(struct table_cursor *, helios_status); /* sentence set */
 void table_cursor_first(struct table_cursor *);
 void table_cursor_last(struct table_cursor *);
 void table_cursor_seek(struct table_cursor *, helios_slice key, uint64_t tag);
+void table_cursor_approach(struct table_cursor *, helios_slice key, unsigned stage);
 void table_cursor_seek_for_prev(struct table_cursor *, helios_slice key);
 void table_cursor_next(struct table_cursor *);
 void table_cursor_prev(struct table_cursor *);

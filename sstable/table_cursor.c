@@ -403,6 +403,68 @@ static bool find_block(struct table_cursor *c, helios_slice key, uint32_t n, str
     return *number < (*part)->index.count || data_end(c);
 }
 
+/* Where data_seek will look, in the steps of cursor_approach(). What is not in memory is left to the seek. */
+
+/* The block's place; its slot is asked for. */
+static void approach_slot(struct table_cursor *c, helios_slice key)
+{
+    struct cursor_side *side = &c->data;
+    const struct table *t = c->table;
+    struct table_part *part;
+    uint32_t n, number;
+
+    n = t->top.count > 1 ? index_find(&t->top, key) : 0;
+    if (n == t->top.count)
+        return;
+    part = atomic_load_explicit(&t->parts[n], memory_order_acquire);
+    if (!part)
+        return;
+    number = index_find(&part->index, key);
+    if (number == part->index.count)
+        return;
+    __builtin_prefetch(&part->slots[number]);
+    if (side->part != part || side->number != number)
+        side_leave(side);
+    side->part = part;
+    side->part_number = n;
+    side->number = number;
+    c->approached = true;
+}
+
+/* The frame is asked for; whatever it is by now, nothing is read here. */
+static void approach_frame(const struct cursor_side *side)
+{
+    const struct frame *frame = atomic_load_explicit(&side->part->slots[side->number], memory_order_relaxed);
+
+    __builtin_prefetch(frame, 1);
+    __builtin_prefetch((const char *)frame + 64, 1);
+}
+
+/* The block is counted, what a search looks at is asked for. */
+static void approach_block(struct table_cursor *c)
+{
+    struct cursor_side *side = &c->data;
+
+    if (atomic_load_explicit(&side->part->slots[side->number], memory_order_relaxed) &&
+        side_load(c, side, side->part, side->number))
+        prefetch_columns(side->block);
+}
+
+void table_cursor_approach(struct table_cursor *c, helios_slice key, unsigned stage)
+{
+    if (stage == 0) {
+        c->approached = false;
+        if (c->table && (c->mode == MODE_PLAIN || c->mode == MODE_POINT) && c->options.since == 0 &&
+            c->options.read_ahead == 0)
+            approach_slot(c, key);
+    } else if (c->approached && !c->data.block) {
+        if (stage == 1)
+            approach_frame(&c->data);
+        else
+            approach_block(c);
+    }
+}
+
 /* Stands on the first entry >= key, unless all of the block are below (a separator may be above its block's
  * last key): then `at` is its count. */
 static bool search_block(struct table_cursor *c, helios_slice key, uint32_t n, uint32_t number)
@@ -420,6 +482,12 @@ static bool data_seek(struct table_cursor *c, helios_slice key)
     struct table_part *part;
     uint32_t n, number;
 
+    if (c->approached) {
+        n = c->data.part_number;
+        number = c->data.number;
+        return search_block(c, key, n, number) &&
+               (c->data.at < c->data.block->count || data_block_from(c, n, number + 1));
+    }
     if (!find_part(c, key, &n))
         return false;
     if (passed_over(c, &c->table->top, n))
@@ -740,6 +808,7 @@ void table_cursor_seek(struct table_cursor *c, helios_slice key, uint64_t tag)
         settle_forward(c, data_seek(c, key));
     else
         all_seek(c, key, tag);
+    c->approached = false;
 }
 
 void table_cursor_seek_for_prev(struct table_cursor *c, helios_slice key)
@@ -815,6 +884,7 @@ void table_cursor_attach(struct table_cursor *c, struct table *t)
     side_release(&c->data);
     side_release(&c->history);
     forget_error(c);
+    c->approached = false;
     table_unref(c->table);
     c->table = t ? table_ref(t) : NULL;
     if (!t)
@@ -848,6 +918,10 @@ static void op_seek(struct cursor *base, helios_slice key, uint64_t tag)
 {
     table_cursor_seek(of(base), key, tag);
 }
+static void op_approach(struct cursor *base, helios_slice key, unsigned stage)
+{
+    table_cursor_approach(of(base), key, stage);
+}
 static void op_seek_for_prev(struct cursor *base, helios_slice key)
 {
     table_cursor_seek_for_prev(of(base), key);
@@ -877,6 +951,7 @@ helios_status table_cursor_new(struct table *t, const struct table_cursor_option
         .first = op_first,
         .last = op_last,
         .seek = op_seek,
+        .approach = op_approach,
         .seek_for_prev = op_seek_for_prev,
         .next = op_next,
         .prev = op_prev,
