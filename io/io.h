@@ -98,6 +98,9 @@ uint64_t io_time(struct io_fs *);      /* wall clock, us since the epoch */
 uint64_t io_monotonic(struct io_fs *); /* us from some start */
 helios_status io_random(struct io_fs *, void *data, size_t size) CHECKED;
 
+/* Of the machine, in bytes; 0: unknown. A limit on the process alone is not seen. */
+uint64_t io_physical_memory(void);
+
 /* ---- descriptors that poll() waits for; the same under every file system ---- */
 helios_status io_event_new(int *fd) CHECKED; /* readable */
 void io_event_set(int fd);

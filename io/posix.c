@@ -371,6 +371,13 @@ static void posix_unmap(struct io_file *file, void *mapping, size_t size)
     munmap(mapping, size);
 }
 
+uint64_t io_physical_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+}
+
 /* ---- names ---- */
 
 static helios_status posix_stat(struct io_fs *fs, const char *path, struct io_stat *result)

@@ -41,6 +41,8 @@ struct cache {
     _Atomic int64_t charged; /* by cache_charge and for frames outside slots */
     _Atomic uint64_t limbo;  /* bytes of frames that left their slot and wait to be released */
     _Atomic uint64_t hits, misses, evictions;
+    _Atomic int64_t file_bytes; /* of open tables */
+    uint64_t file_bytes_fit;    /* constant: so much the page cache may hold */
     /* Guarded by clock_mu; `bytes` is also read without it. */
     struct mutex clock_mu;
     struct frame *hand; /* circular; NULL: no frames */
@@ -58,6 +60,7 @@ helios_status cache_new(uint64_t budget, struct cache **out)
         return fail_no_memory(sizeof(*cache));
     memset(cache, 0, sizeof(*cache));
     cache->budget = budget;
+    cache->file_bytes_fit = io_physical_memory() / 2;
     mutex_init(&cache->clock_mu);
     for (size_t i = 0; i < LOAD_STRIPES; i++) {
         mutex_init(&cache->stripes[i].mu);
@@ -244,6 +247,16 @@ void cache_charge(struct cache *cache, int64_t bytes)
     atomic_fetch_add_explicit(&cache->charged, bytes, memory_order_relaxed);
     if (bytes > 0)
         cache_evict(cache);
+}
+
+void cache_count_file(struct cache *cache, int64_t bytes)
+{
+    atomic_fetch_add_explicit(&cache->file_bytes, bytes, memory_order_relaxed);
+}
+
+bool cache_files_fit(struct cache *cache)
+{
+    return atomic_load_explicit(&cache->file_bytes, memory_order_relaxed) <= (int64_t)cache->file_bytes_fit;
 }
 
 void cache_drop(struct cache *cache, cache_slot *slot)

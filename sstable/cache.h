@@ -13,15 +13,16 @@
 struct cache;
 struct frame {
     struct block block;
-    /* private */
-    struct cache *cache;
-    _Atomic(struct frame *) *slot; /* NULL: was never put into one */
+    /* private; what the clock's hand reads of a frame that stays lies together, beside what a hit reads */
     _Atomic uint32_t refs;
     _Atomic uint8_t touched; /* set by hits, cleared by the hand */
     uint8_t type;
+    struct frame *clock_next;
+    _Atomic(struct frame *) *slot; /* NULL: was never put into one */
+    struct cache *cache;
     uint32_t charge;
     void *image;
-    struct frame *clock_next, *clock_previous;
+    struct frame *clock_previous;
     struct epoch_item item;
 };
 typedef _Atomic(struct frame *) cache_slot;
@@ -59,6 +60,12 @@ void cache_drop(struct cache *, cache_slot *);
 /* Memory held outside frames (filters, indexes, slots) is charged against the same budget: frames give
  * way to it. Never fails. */
 void cache_charge(struct cache *, int64_t bytes);
+
+/* A table's file was opened, or closed (negative). */
+void cache_count_file(struct cache *, int64_t bytes);
+/* Whether the files of all open tables together take at most half of the machine's memory: then the page cache may
+ * hold them, and what is read of them beside what was asked for is not in vain. */
+bool cache_files_fit(struct cache *);
 
 struct cache_stats {
     uint64_t budget, bytes, charged, frames, hits, misses, evictions;

@@ -35,12 +35,16 @@ struct table {
     struct table_summary summary; /* borrows from properties_image */
     struct table_footer footer;
     void *filter_image, *top_image, *properties_image;
+    _Atomic uint64_t *regions; /* a bit each: it was asked for ahead (table_read_region) */
     /* Atomic. */
     _Atomic uint32_t refs;
     _Atomic size_t memory;
     _Atomic(struct table_part *) parts[]; /* top.count; NULL until first used, then for good */
 };
 
+/* Before a block is read that is not in the cache: the region of the file around it, once in the table's life. */
+enum { TABLE_REGION_BYTES = 256 * 1024 };
+void table_read_region(struct table *, uint64_t offset);
 /* The n-th partition, read at its first use. Outside any epoch. */
 helios_status table_part_get(struct table *, uint32_t n, struct table_part **) CHECKED;
 /* The block of the part, counted. */

@@ -277,10 +277,48 @@ static helios_status open_file(struct io_fs *fs, const char *path, struct table 
     return status;
 }
 
+/* ---- regions ----
+ *
+ * A read of one block from the disk waits about as long as one of a whole region, so a read that goes there may take
+ * its neighbours along at twice the cost at most, and it pays as soon as one of them is wanted too. Each region is asked
+ * for once, whether or not it is in the page cache (nobody can tell cheaply), and only while there is memory for all
+ * files: so what is read in vain is never more than the files' size. */
+
+static uint64_t region_words(const struct table *t)
+{
+    return t->size / TABLE_REGION_BYTES / 64 + 1;
+}
+
+static helios_status regions_new(struct table *t)
+{
+    t->regions = mem_array(region_words(t), sizeof(t->regions[0]));
+    if (!t->regions)
+        return fail_no_memory(region_words(t) * sizeof(t->regions[0]));
+    cache_count_file(t->cache, (int64_t)t->size);
+    return HELIOS_OK;
+}
+
+void table_read_region(struct table *t, uint64_t offset)
+{
+    uint64_t region = offset / TABLE_REGION_BYTES, bit = UINT64_C(1) << region % 64;
+    _Atomic uint64_t *word;
+
+    if (offset >= t->size) /* damage, told by the read itself */
+        return;
+    word = &t->regions[region / 64];
+    if (atomic_load_explicit(word, memory_order_relaxed) & bit || !cache_files_fit(t->cache))
+        return;
+    if (!(atomic_fetch_or_explicit(word, bit, memory_order_relaxed) & bit))
+        io_prefetch(t->file, region * TABLE_REGION_BYTES, TABLE_REGION_BYTES);
+}
+
 static helios_status open_rest(struct table *t)
 {
     struct table_part *only;
-    helios_status status = read_filter(t, &t->footer.filter);
+    helios_status status = regions_new(t);
+
+    if (status == HELIOS_OK)
+        status = read_filter(t, &t->footer.filter);
 
     if (status == HELIOS_OK)
         status = read_rangedels(t, &t->footer.range_deletes);
@@ -316,6 +354,9 @@ static void table_close(struct table *t)
         drop_blocks(t, t->parts[n]);
     drop_blocks(t, t->history);
     cache_charge(t->cache, -(int64_t)t->memory);
+    if (t->regions)
+        cache_count_file(t->cache, -(int64_t)t->size);
+    mem_free(t->regions);
     rangedel_unref(t->rangedels);
     index_release(&t->top);
     mem_free(t->top_image);
@@ -425,6 +466,8 @@ helios_status table_block_get(struct table *t, struct table_part *part, uint32_t
 {
     struct cache_load load = load_of(t, part, block);
 
+    if (!atomic_load_explicit(&part->slots[block], memory_order_relaxed))
+        table_read_region(t, load.handle.offset);
     return cache_get(t->cache, &part->slots[block], &load, fill, out);
 }
 
