@@ -86,6 +86,12 @@ static bool kinds_known(const struct block *b, bool versions)
 
 static bool large_values_are_handles(const struct block *b)
 {
+    uint8_t flags = 0;
+
+    for (uint32_t i = 0; i < b->count; i++)
+        flags |= b->kinds[i];
+    if (!(flags & BLOCK_LARGE))
+        return true;
     for (uint32_t i = 0; i < b->count; i++)
         if ((b->kinds[i] & BLOCK_LARGE) && block_value(b, i).size != BLOCK_LARGE_SIZE)
             return false;
@@ -98,8 +104,33 @@ static bool versions_valid(const struct block *b)
     helios_seq room = SEQ_MAX - b->seq_base;
     bool bad = false;
 
+    if (b->seq_width < 8 && (UINT64_C(1) << 8 * b->seq_width) - 1 <= room)
+        return true; /* whatever the deltas are */
     for (uint32_t i = 0; i < b->count; i++)
         bad |= block_seq(b, i) - b->seq_base > room;
+    return !bad;
+}
+
+/* Whether the first eight bytes of each suffix, zero-filled, are above those of the one before: as all blocks are whose
+ * keys differ early. Without a branch in the loop, which is most of what opening a block takes. The ends are in order. */
+static inline bool prefixes_ascend(const struct block *b, uint8_t width)
+{
+    size_t suffix_max = KEY_BYTES_MAX - b->shared_size;
+    uint64_t before = 0;
+    uint32_t from = 0;
+    bool bad = false;
+
+    if (b->image + b->size - b->values < 8) /* eight bytes may be loaded from any suffix on */
+        return false;
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint32_t end = block_end_(b->key_ends, i, width), size = end - from;
+        uint64_t mask = size < 8 ? ~(UINT64_MAX >> 8 * size) : UINT64_MAX, prefix;
+
+        prefix = get_u64_be(b->keys + from) & mask;
+        bad |= (size > suffix_max) | ((i > 0) & (prefix <= before));
+        before = prefix;
+        from = end;
+    }
     return !bad;
 }
 
@@ -141,6 +172,8 @@ static const char *check_entries(const struct block *b, bool versions)
         return "a large value without a handle";
     if (!versions_valid(b))
         return "version too large";
+    if (b->offset_width == 2 ? prefixes_ascend(b, 2) : prefixes_ascend(b, 4))
+        return NULL;
     return check_keys(b, versions);
 }
 
