@@ -190,6 +190,7 @@ static void worker_init(struct run *run, unsigned number)
         .live = bench->live,
         .generation = bench->generation,
         .versions = bench->sizes.versions,
+        .seconds = bench->sizes.seconds,
         .past = bench->past,
         .hot = run->hot,
         .stop = &run->stop,
@@ -201,6 +202,7 @@ static void worker_init(struct run *run, unsigned number)
     };
     random_seed(&w->random, seed_of(run->workload->name, number));
     histogram_init(&w->ticks);
+    histogram_init(&w->get_ticks);
 }
 
 /* From the first that began to the last that ended; not by the clock of the thread that waits for them, which may
@@ -448,14 +450,14 @@ static void print_cpu(const struct run *run, uint64_t ops)
         printf(", \"instructions\": null");
 }
 
-static void print_nanos(const struct histogram *ticks)
+static void print_nanos(const char *name, const struct histogram *ticks)
 {
     double nanos = ticks_nanos();
 
-    printf(", \"nanos\": {\"mean\": %.1f, \"p50\": %.0f, \"p90\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f, "
+    printf(", \"%s\": {\"mean\": %.1f, \"p50\": %.0f, \"p90\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f, "
            "\"p99.99\": "
            "%.0f, \"max\": %.0f}",
-           (double)ticks->sum * nanos / (double)(ticks->count + !ticks->count),
+           name, (double)ticks->sum * nanos / (double)(ticks->count + !ticks->count),
            (double)histogram_percentile(ticks, 50) * nanos, (double)histogram_percentile(ticks, 90) * nanos,
            (double)histogram_percentile(ticks, 99) * nanos, (double)histogram_percentile(ticks, 99.9) * nanos,
            (double)histogram_percentile(ticks, 99.99) * nanos, (double)ticks->max * nanos);
@@ -463,14 +465,16 @@ static void print_nanos(const struct histogram *ticks)
 
 static void print_result(const struct run *run, const char *name)
 {
-    struct histogram ticks;
+    struct histogram ticks, gets;
     uint64_t ops = 0, writer_ops = 0, attempts = 0;
 
     histogram_init(&ticks);
+    histogram_init(&gets);
     for (unsigned i = 0; i < run->threads; i++) {
         ops += run->workers[i].ops;
         attempts += run->workers[i].attempts;
         histogram_merge(&ticks, &run->workers[i].ticks);
+        histogram_merge(&gets, &run->workers[i].get_ticks);
     }
     printf("{\"engine\": \"%s\", \"workload\": \"%s\", \"threads\": %u, \"ops\": %" PRIu64
            ", \"seconds\": %.6f, \"ops_per_second\": %.0f",
@@ -484,7 +488,9 @@ static void print_result(const struct run *run, const char *name)
     if (run->workload->flags & WORKLOAD_WRITES)
         print_writes(run, writer_ops ? writer_ops : ops);
     print_cpu(run, ops);
-    print_nanos(&ticks);
+    print_nanos("nanos", &ticks);
+    if (gets.count > 0)
+        print_nanos("get_nanos", &gets);
     printf(", \"space_bytes\": %" PRIu64 ", \"files\": %" PRIu64 ", \"peak_bytes\": %" PRIu64 "}\n",
            run->usage.bytes, run->usage.files, run->peak);
     fflush(stdout);
@@ -538,7 +544,8 @@ static const char usage_text[] =
     "Usage: bench-%s [option]... WORKLOAD[@THREADS][,...]\n"
     "Runs the workloads in turn in a scratch directory and prints a line of JSON for each.\n"
     "A fill begins with an empty database, everything else goes on with what is there.\n"
-    "  fillseq fillrandom fillbatch bulkload fillsync fillsyncbatch overwrite updaterandom deleterandom\n"
+    "  fillseq fillrandom fillbatch bulkload fillsync fillsyncbatch overwrite overwrites updaterandom "
+    "deleterandom mixed\n"
     "  readrandom readmissing readhot readwhilewriting readseq readreverse seekrandom seekrandom100 "
     "seekrandomnew open replay\n"
     "  ycsba ycsbb ycsbc ycsbd ycsbe ycsbf\n"
@@ -550,7 +557,8 @@ static const char usage_text[] =
     "  --reads=N       reads (as --num); a quarter as many seeks, four times as many steps of a scan\n"
     "  --synced=N      writes of fillsync (--num / 200); four times as many with several threads\n"
     "  --value=N       bytes of a value (100)\n"
-    "  --versions=N    of each key, in fillversions (2); an older point lies half-way\n"
+    "  --versions=N    of each key, in fillversions (2); an older point lies half-way. Passes of overwrites\n"
+    "  --seconds=N     of mixed (60)\n"
     "  --retention=T   history that Helios keeps: none, forever, or so many hours, as 24h (none)\n"
     "  --keys=binary   8 bytes big-endian and 8 of hash instead of 16 decimal digits\n"
     "  --memtable=N    bytes of a memtable (64M)\n"
@@ -585,13 +593,21 @@ static uint64_t retention_of(const char *text)
 }
 
 static const struct option options[] = {
-    {"dir", required_argument, NULL, 'd'},      {"database", required_argument, NULL, 'D'},
-    {"num", required_argument, NULL, 'n'},      {"reads", required_argument, NULL, 'r'},
-    {"synced", required_argument, NULL, 's'},   {"value", required_argument, NULL, 'v'},
-    {"versions", required_argument, NULL, 'V'}, {"retention", required_argument, NULL, 'R'},
-    {"keys", required_argument, NULL, 'k'},     {"memtable", required_argument, NULL, 'm'},
-    {"cache", required_argument, NULL, 'c'},    {"file", required_argument, NULL, 'f'},
-    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+    {"dir", required_argument, NULL, 'd'},
+    {"database", required_argument, NULL, 'D'},
+    {"num", required_argument, NULL, 'n'},
+    {"reads", required_argument, NULL, 'r'},
+    {"synced", required_argument, NULL, 's'},
+    {"value", required_argument, NULL, 'v'},
+    {"versions", required_argument, NULL, 'V'},
+    {"retention", required_argument, NULL, 'R'},
+    {"keys", required_argument, NULL, 'k'},
+    {"memtable", required_argument, NULL, 'm'},
+    {"cache", required_argument, NULL, 'c'},
+    {"file", required_argument, NULL, 'f'},
+    {"seconds", required_argument, NULL, 'S'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 static _Noreturn void show_usage(FILE *to, int exit_code)
@@ -612,6 +628,7 @@ static void option_set(struct bench *bench, int option, const char *value, const
     case 'r': bench->sizes.reads = number_of(value); break;
     case 's': bench->sizes.synced = number_of(value); break;
     case 'v': bench->sizes.value_bytes = number_of(value); break;
+    case 'S': bench->sizes.seconds = (double)number_of(value); break;
     case 'V': bench->sizes.versions = (unsigned)number_of(value); break;
     case 'R': bench->settings.retention = retention_of(value); break;
     case 'k': bench->sizes.binary_keys = strcmp(value, "binary") == 0; break;
@@ -658,7 +675,7 @@ int main(int argc, char **argv)
 {
     struct bench bench = {
         .engine = &bench_engine,
-        .sizes = {.count = 2000000, .value_bytes = 100, .versions = 2},
+        .sizes = {.count = 2000000, .value_bytes = 100, .versions = 2, .seconds = 60},
         .settings = {.path = scratch,
                      .memtable_bytes = 64 << 20,
                      .cache_bytes = 256 << 20,

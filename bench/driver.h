@@ -7,7 +7,8 @@
 struct sizes {
     uint64_t count, reads, synced; /* keys of a fill, reads, writes of fillsync */
     size_t value_bytes;
-    unsigned versions; /* of each key, in fillversions */
+    unsigned versions; /* of each key, in fillversions; passes of overwrites */
+    double seconds;    /* of mixed */
     bool binary_keys;
 };
 

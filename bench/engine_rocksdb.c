@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { L1_BYTES = 256 << 20, DATA_BLOCK_BINARY_AND_HASH = 1, LOGS_RECYCLED = 4, PATH_BYTES = 4200 };
+enum { MEMTABLES_IN_L1 = 4, DATA_BLOCK_BINARY_AND_HASH = 1, LOGS_RECYCLED = 4, PATH_BYTES = 4200 };
 
 struct db {
     rocksdb_t *rocks;
@@ -39,7 +39,7 @@ static void r_describe(const struct settings *settings, char *text, size_t size)
     snprintf(
         text, size,
         "RocksDB " ROCKSDB_VERSION ": leveled, dynamic level bytes, write buffer %zu MiB x 2, cache %zu MiB, "
-        "files %zu MiB, L1 256 MiB, 4 KiB blocks, format 5, hash index in data blocks, full bloom 10 bits, "
+        "files %zu MiB, L1 %zu MiB, 4 KiB blocks, format 5, hash index in data blocks, full bloom 10 bits, "
         "index "
         "and filters outside the cache, lz4, 2 background jobs, 2 sub-compactions, bytes_per_sync 1 MiB, "
         "max_open_files -1, no random-access advice, filters of memtables where reads and writes mix, "
@@ -47,7 +47,7 @@ static void r_describe(const struct settings *settings, char *text, size_t size)
         "recovery "
         "that skips damage, or it is off), pinned gets",
         (size_t)(settings->memtable_bytes >> 20), (size_t)(settings->cache_bytes >> 20),
-        (size_t)(settings->file_bytes >> 20));
+        (size_t)(settings->file_bytes >> 20), (size_t)(settings->memtable_bytes * MEMTABLES_IN_L1 >> 20));
 }
 
 static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
@@ -89,7 +89,7 @@ static rocksdb_options_t *options_make(const struct settings *settings, rocksdb_
     rocksdb_options_set_max_write_buffer_number(options, 2);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
     rocksdb_options_set_target_file_size_base(options, settings->file_bytes);
-    rocksdb_options_set_max_bytes_for_level_base(options, L1_BYTES);
+    rocksdb_options_set_max_bytes_for_level_base(options, settings->memtable_bytes * MEMTABLES_IN_L1);
     rocksdb_options_set_max_background_jobs(options, 2);
     rocksdb_options_set_max_subcompactions(options, 2);
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);

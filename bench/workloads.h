@@ -19,7 +19,8 @@ struct worker {
     uint64_t keys_from; /* indexes of its own, in workloads where each thread has some */
     uint64_t keys_to;
     unsigned generation;        /* of the values to write */
-    unsigned versions;          /* of each key, for fillversions */
+    unsigned versions;          /* of each key, for fillversions and overwrites */
+    double seconds;             /* for mixed */
     uint64_t past;              /* an older read point: noted by fillversions, given to what reads there */
     const uint32_t *hot;        /* drawn beforehand: indexes of the operations, or NULL */
     const _Atomic bool *stop;   /* for the writer beside readers */
@@ -30,7 +31,8 @@ struct worker {
     double cpu_seconds;    /* of this thread */
     uint64_t instructions; /* of this thread in user mode; 0: no counters */
     /* Counted. */
-    struct histogram ticks; /* of an operation; for batches of the whole batch */
+    struct histogram ticks;     /* of an operation; for batches of the whole batch */
+    struct histogram get_ticks; /* of the gets among them, in mixed */
     uint64_t ops, found;
     uint64_t attempts;     /* of transactions, those that lost included */
     unsigned char touched; /* so that no read is optimised away */
@@ -77,6 +79,8 @@ struct workload {
 const struct workload *workload_find(const char *name, size_t name_size);
 
 void overwrite_until_stopped(struct worker *);
+
+void mixed(struct worker *); /* mixed.c */
 
 /* ---- ycsb.c ---- */
 void ycsb_a(struct worker *);
