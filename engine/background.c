@@ -175,6 +175,7 @@ static void retry_locked(struct helios_db *db)
 struct rest {
     helios_seq latest;
     uint64_t since;
+    bool unloaded; /* since then, of what only writers need */
 };
 
 static uint64_t time_at_rest(struct helios_db *db, struct rest *rest)
@@ -183,7 +184,7 @@ static uint64_t time_at_rest(struct helios_db *db, struct rest *rest)
     helios_seq latest = atomic_load(&db->latest);
 
     if (latest != rest->latest || now < rest->since)
-        *rest = (struct rest){latest, now};
+        *rest = (struct rest){.latest = latest, .since = now};
     return now - rest->since;
 }
 
@@ -221,6 +222,18 @@ static void flush_at_rest(struct helios_db *db, struct rest *rest, bool dropped)
     mem_slot_unref(slot);
 }
 
+/* Memory that only writers need, for those who read: the mapping kept for the next memtable and the log's pages, as
+ * much as a memtable and two segments. */
+static void unload_at_rest(struct helios_db *db, struct rest *rest)
+{
+    if (rest->unloaded || time_at_rest(db, rest) < JANITOR_IDLE_INTERVAL / 2)
+        return;
+    rest->unloaded = true;
+    memtable_pool_release();
+    if (db->wal)
+        wal_unload(db->wal);
+}
+
 static void *janitor_run(void *arg)
 {
     struct helios_db *db = arg;
@@ -247,6 +260,8 @@ static void *janitor_run(void *arg)
         if (open)
             branch_space_look(db, &dropped);
         flush_at_rest(db, &rest, dropped.in_memory);
+        if (open)
+            unload_at_rest(db, &rest);
         epoch_collect();
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);

@@ -202,6 +202,8 @@ static helios_status faulty_map(struct io_file *file, size_t size, void **mappin
 
 static void faulty_map_populate(struct io_file *file, void *mapping, size_t offset, size_t size) {}
 
+static void faulty_map_unload(struct io_file *file, void *mapping, size_t size) {}
+
 static void faulty_unmap(struct io_file *file, void *mapping, size_t size)
 {
     inner_of(file->fs)->ops->unmap(inner_file(file), mapping, size);
@@ -348,6 +350,7 @@ static const struct io_ops faulty_ops = {
     .map_supported = faulty_map_supported,
     .map = faulty_map,
     .map_populate = faulty_map_populate,
+    .map_unload = faulty_map_unload,
     .unmap = faulty_unmap,
     .stat = faulty_stat,
     .rename = faulty_rename,

@@ -121,6 +121,11 @@ void io_map_populate(struct io_file *file, void *mapping, size_t offset, size_t 
     file->fs->ops->map_populate(file, mapping, offset, size);
 }
 
+void io_map_unload(struct io_file *file, void *mapping, size_t size)
+{
+    file->fs->ops->map_unload(file, mapping, size);
+}
+
 void io_unmap(struct io_file *file, void *mapping, size_t size)
 {
     file->fs->ops->unmap(file, mapping, size);

@@ -72,6 +72,8 @@ void io_write_back(struct io_file *, uint64_t offset, size_t size);
 bool io_map_supported(struct io_file *);
 helios_status io_map(struct io_file *, size_t size, void **) CHECKED;
 void io_map_populate(struct io_file *, void *mapping, size_t offset, size_t size);
+/* The process needs none of its pages until they are touched again, with what was stored in them; a hint. */
+void io_map_unload(struct io_file *, void *mapping, size_t size);
 void io_unmap(struct io_file *, void *mapping, size_t size);
 
 /* ---- names ---- */

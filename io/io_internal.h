@@ -21,6 +21,7 @@ struct io_ops {
     bool (*map_supported)(struct io_file *);
     helios_status (*map)(struct io_file *, size_t size, void **);
     void (*map_populate)(struct io_file *, void *mapping, size_t offset, size_t size);
+    void (*map_unload)(struct io_file *, void *mapping, size_t size);
     void (*unmap)(struct io_file *, void *mapping, size_t size);
     helios_status (*stat)(struct io_fs *, const char *path, struct io_stat *);
     helios_status (*rename)(struct io_fs *, const char *from, const char *to);

@@ -275,6 +275,8 @@ static helios_status memory_map(struct io_file *file, size_t size, void **mappin
 
 static void memory_map_populate(struct io_file *file, void *mapping, size_t offset, size_t size) {}
 
+static void memory_map_unload(struct io_file *file, void *mapping, size_t size) {}
+
 static void memory_unmap(struct io_file *file, void *mapping, size_t size)
 {
     struct inode *inode = inode_of(file);
@@ -587,6 +589,7 @@ static const struct io_ops memory_ops = {
     .map_supported = memory_map_supported,
     .map = memory_map,
     .map_populate = memory_map_populate,
+    .map_unload = memory_map_unload,
     .unmap = memory_unmap,
     .stat = memory_stat,
     .rename = memory_rename,

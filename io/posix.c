@@ -366,6 +366,11 @@ static void posix_map_populate(struct io_file *file, void *mapping, size_t offse
     madvise((char *)mapping + from, offset + size - from, ADVICE_POPULATE_WRITE);
 }
 
+static void posix_map_unload(struct io_file *file, void *mapping, size_t size)
+{
+    madvise(mapping, size, MADV_DONTNEED); /* of a shared mapping: the page cache keeps what they hold */
+}
+
 static void posix_unmap(struct io_file *file, void *mapping, size_t size)
 {
     munmap(mapping, size);
@@ -597,6 +602,7 @@ static const struct io_ops posix_ops = {
     .map_supported = posix_map_supported,
     .map = posix_map,
     .map_populate = posix_map_populate,
+    .map_unload = posix_map_unload,
     .unmap = posix_unmap,
     .stat = posix_stat,
     .rename = posix_rename,

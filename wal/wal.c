@@ -329,6 +329,16 @@ void wal_release(struct wal *wal, uint64_t floor)
     }
 }
 
+/* Under mu no segment is unmapped. */
+void wal_unload(struct wal *wal)
+{
+    mutex_lock(&wal->mu);
+    for (const struct wal_segment *segment = wal->first; segment; segment = segment->next)
+        if (segment->map)
+            io_map_unload(segment->file, segment->map, (size_t)segment->size);
+    mutex_unlock(&wal->mu);
+}
+
 uint64_t wal_bytes(const struct wal *wal)
 {
     return atomic_load_explicit(&wal->bytes, memory_order_relaxed);

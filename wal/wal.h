@@ -204,6 +204,9 @@ uint64_t wal_segment_now(const struct wal *); /* segment of the next reservation
 uint64_t wal_segment_moved(struct wal *, uint64_t number);
 /* Segments below floor are no longer needed for recovery: recycled or removed in the background. */
 void wal_release(struct wal *, uint64_t floor);
+/* For a pause in writing: the memory of the mapped segments is given back. Writing may go on at any time, at first with
+ * a fault for each page. */
+void wal_unload(struct wal *);
 uint64_t wal_bytes(const struct wal *);   /* on disk */
 uint64_t wal_written(const struct wal *); /* record bytes since open */
 /* The path of a segment into out. */
