@@ -109,7 +109,8 @@ static void publish_prefix(struct helios_db *db)
                 wal_publish(db->wal, end, last_logged);
             if (last_commit)
                 atomic_store_explicit(&db->latest, last_commit, memory_order_release);
-            atomic_store(&db->visible, last);
+            /* Who waits for it counts itself first and then looks; here the flag goes down before they are counted. */
+            atomic_store_explicit(&db->visible, last, memory_order_release);
             /* Last: who sees a ticket published sees its commit in latest and visible. */
             atomic_store_explicit(&db->published, ticket, memory_order_release);
             advanced = true;
@@ -172,7 +173,8 @@ static helios_status publish_entry(struct helios_db *db, const struct reserved *
     else if (atomic_load_explicit(&slot->footprint, memory_order_relaxed))
         footprint_retire(
             atomic_exchange(&slot->footprint, NULL)); /* an old one; the slot is ours until it is ready */
-    atomic_store(&slot->ready, reserved->ticket + 1);
+    /* Ordered before the look at the flag by the exchange that this is. */
+    atomic_store_explicit(&slot->ready, reserved->ticket + 1, memory_order_release);
     publish_prefix(db);
     return publish_wait(db, reserved->last);
 }
@@ -521,31 +523,42 @@ static helios_status write_record(struct helios_db *db, const struct reserved *r
     return record_write(db, reserved, &record, body_hash, set->pieces, type == WAL_VOID ? 0 : set->piece_count);
 }
 
-/* Applies a reserved commit. A transaction can still lose here, a range delete fail for want of memory: then the
- * reserved space becomes VOID and nothing has changed. */
+/* A reserved commit of which nothing becomes anything, for the reason that this thread has told: a VOID fills its
+ * space. Returns `why`. */
+static __attribute__((noinline)) helios_status apply_void(struct helios_db *db, const struct reserved *reserved,
+                                                          helios_branch_id branch, const struct write_set *set,
+                                                          uint64_t body_hash, helios_status why)
+{
+    struct error_note note = {0};
+    helios_status status;
+
+    error_keep(&note, why);
+    if (reserved->logged) {
+        status = write_record(db, reserved, WAL_VOID, branch, set, body_hash);
+        if (status != HELIOS_OK)
+            return db_fail(db, status);
+    }
+    status = publish_void(db, reserved);
+    return status == HELIOS_OK ? error_tell(&note) : status;
+}
+
+/* Applies a reserved commit. A transaction can still lose here, a range delete fail for want of memory: then nothing
+ * has changed. */
 static helios_status apply(struct helios_db *db, struct preparation *p, const struct reserved *reserved,
                            helios_branch_id branch, const struct write_set *set, uint64_t body_hash)
 {
-    enum wal_record_type type = WAL_COMMIT;
-    struct error_note note = {0};
     helios_status status = set->txn ? txn_validate_reserved(set->txn, reserved) : HELIOS_OK;
 
     for (size_t i = 0; i < p->range_count; i++)
         p->ranges[i].seq = reserved->last;
     if (p->range_count && status == HELIOS_OK)
         status = memtable_add_rangedels(p->slot->memtable, p->ranges, p->range_count);
-    if (status != HELIOS_OK) {
-        error_keep(&note, status);
-        type = WAL_VOID;
-    }
+    if (status != HELIOS_OK)
+        return apply_void(db, reserved, branch, set, body_hash, status);
     if (reserved->logged) {
-        status = write_record(db, reserved, type, branch, set, body_hash);
+        status = write_record(db, reserved, WAL_COMMIT, branch, set, body_hash);
         if (status != HELIOS_OK)
             return db_fail(db, status);
-    }
-    if (type == WAL_VOID) {
-        status = publish_void(db, reserved);
-        return status == HELIOS_OK ? error_tell(&note) : status;
     }
     insert_nodes(p, reserved->last);
     return publish(db, reserved, set->user_bytes);
