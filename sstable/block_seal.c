@@ -352,6 +352,42 @@ helios_status block_read(struct io_file *file, uint64_t file_size, uint64_t salt
     return read_big(file, salt, handle, type, image);
 }
 
+/* sealed: room for the stored bytes and the trailer. */
+static helios_status read_compressed(struct io_file *file, uint64_t salt, const struct block_handle *handle,
+                                     enum block_type type, void *sealed, void *image)
+{
+    helios_compression compression = HELIOS_COMPRESSION_NONE;
+    helios_status status = io_read(file, handle->offset, sealed, (size_t)handle->stored + BLOCK_TRAILER_SIZE);
+
+    if (status == HELIOS_OK)
+        status = block_check_sealed(sealed, handle, type, salt, io_path(file), &compression);
+    if (status != HELIOS_OK)
+        return status;
+    return block_expand(sealed, handle, compression, io_path(file), image);
+}
+
+helios_status block_read_into(struct io_file *file, uint64_t file_size, uint64_t salt,
+                              const struct block_handle *handle, enum block_type type, void *image)
+{
+    size_t bytes = (size_t)handle->stored + BLOCK_TRAILER_SIZE;
+    char small[SMALL_SEALED];
+    void *sealed;
+    helios_status status = block_check_handle(handle, type, file_size, io_path(file));
+
+    if (status != HELIOS_OK)
+        return status;
+    if (handle->stored == handle->size)
+        return read_plain(file, salt, handle, type, image);
+    if (bytes <= sizeof(small))
+        return read_compressed(file, salt, handle, type, small, image);
+    sealed = mem_alloc(bytes);
+    if (!sealed)
+        return fail_no_memory(bytes);
+    status = read_compressed(file, salt, handle, type, sealed, image);
+    mem_free(sealed);
+    return status;
+}
+
 static helios_status read_buf_plain(struct io_file *file, uint64_t salt, const struct block_handle *handle,
                                     enum block_type type, helios_buf *image)
 {
@@ -367,18 +403,13 @@ static helios_status read_buf_compressed(struct io_file *file, uint64_t salt, co
 {
     size_t bytes = (size_t)handle->stored + BLOCK_TRAILER_SIZE;
     void *sealed = mem_alloc(bytes);
-    helios_compression compression = HELIOS_COMPRESSION_NONE;
     helios_status status;
 
     if (!sealed)
         return fail_no_memory(bytes);
-    status = io_read(file, handle->offset, sealed, bytes);
+    status = buf_reserve(image, handle->size);
     if (status == HELIOS_OK)
-        status = block_check_sealed(sealed, handle, type, salt, io_path(file), &compression);
-    if (status == HELIOS_OK)
-        status = buf_reserve(image, handle->size);
-    if (status == HELIOS_OK)
-        status = block_expand(sealed, handle, compression, io_path(file), image->data);
+        status = read_compressed(file, salt, handle, type, sealed, image->data);
     mem_free(sealed);
     return status;
 }

@@ -1,6 +1,7 @@
 /* cache.c - the block cache: frames in the slots of open tables, one clock over all of them. Called by
  * the table's reads and its cursor. The mutex is taken to put a frame in or take one out; a hit sees
  * nothing but its slot. */
+#include "base/heap.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "sstable/sstable_internal.h"
@@ -49,6 +50,7 @@ struct cache {
     _Atomic uint64_t bytes;
     uint64_t frames;
 
+    struct heap *heap; /* of frames */
     struct load_stripe stripes[LOAD_STRIPES];
 };
 
@@ -59,6 +61,11 @@ helios_status cache_new(uint64_t budget, struct cache **out)
     if (!cache)
         return fail_no_memory(sizeof(*cache));
     memset(cache, 0, sizeof(*cache));
+    cache->heap = heap_new();
+    if (!cache->heap) {
+        mem_free(cache);
+        return fail_no_memory(sizeof(*cache));
+    }
     cache->budget = budget;
     cache->file_bytes_fit = io_physical_memory() / 2;
     mutex_init(&cache->clock_mu);
@@ -75,6 +82,7 @@ void cache_free(struct cache *cache)
     if (!cache)
         return;
     assert(!cache->hand);
+    heap_free(cache->heap);
     for (size_t i = 0; i < LOAD_STRIPES; i++) {
         condition_release(&cache->stripes[i].done);
         mutex_release(&cache->stripes[i].mu);
@@ -85,34 +93,42 @@ void cache_free(struct cache *cache)
 
 /* ---- frames ---- */
 
-/* Reads and checks the block: a frame with one count, in no slot. */
+/* Reads the block behind the frame, and checks it. */
+static helios_status frame_read(const struct cache_load *load, struct frame *frame)
+{
+    void *image = (char *)frame + FRAME_BYTES;
+    const char *path = io_path(load->file);
+    helios_status status =
+        block_read_into(load->file, load->file_size, load->salt, &load->handle, load->type, image);
+
+    if (status == HELIOS_OK)
+        status = block_open(image, load->handle.size, load->type == BLOCK_HISTORY, path, load->handle.offset,
+                            &frame->block);
+    if (status == HELIOS_OK)
+        status = block_check_layers(&frame->block, path, load->handle.offset);
+    return status;
+}
+
+/* A frame with one count, in no slot. */
 static helios_status frame_load(struct cache *cache, const struct cache_load *load, struct frame **out)
 {
-    struct frame *frame = mem_zalloc(sizeof(*frame));
-    helios_status status;
+    size_t bytes = heap_round(FRAME_BYTES + (size_t)load->handle.size + BLOCK_TRAILER_SIZE);
+    helios_status status = block_check_handle(&load->handle, load->type, load->file_size, io_path(load->file));
+    struct frame *frame;
 
+    if (status != HELIOS_OK)
+        return status;
+    frame = heap_alloc(cache->heap, bytes);
     if (!frame)
-        return fail_no_memory(sizeof(*frame));
-    status = block_read(load->file, load->file_size, load->salt, &load->handle, load->type, &frame->image);
-    if (status != HELIOS_OK)
-        goto out;
-    status = block_open(frame->image, load->handle.size, load->type == BLOCK_HISTORY, io_path(load->file),
-                        load->handle.offset, &frame->block);
-    if (status == HELIOS_OK)
-        status = block_check_layers(&frame->block, io_path(load->file), load->handle.offset);
-    if (status != HELIOS_OK)
-        goto out;
-    frame->cache = cache;
-    frame->type = (uint8_t)load->type;
-    frame->charge = (uint32_t)(mem_usable(frame) + mem_usable(frame->image));
-    atomic_init(&frame->refs, 1);
+        return fail_no_memory(bytes);
+    *frame = (struct frame){.cache = cache, .type = (uint8_t)load->type, .charge = (uint32_t)bytes, .refs = 1};
+    status = frame_read(load, frame);
+    if (status != HELIOS_OK) {
+        heap_release(cache->heap, frame, bytes);
+        return status;
+    }
     *out = frame;
-    frame = NULL;
-out:
-    if (frame)
-        mem_free(frame->image);
-    mem_free(frame);
-    return status;
+    return HELIOS_OK;
 }
 
 void frame_ref(struct frame *frame)
@@ -129,8 +145,7 @@ static void frame_free(struct frame *frame)
         atomic_fetch_sub_explicit(&cache->limbo, frame->charge, memory_order_relaxed);
     else
         atomic_fetch_sub_explicit(&cache->charged, frame->charge, memory_order_relaxed);
-    mem_free(frame->image);
-    mem_free(frame);
+    heap_release(cache->heap, frame, frame->charge);
 }
 
 void frame_unref(struct frame *frame)

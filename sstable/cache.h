@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 
 struct cache;
+/* A block with its image behind it, on cache lines: where what a search looks at first stands is known before the
+ * frame has been read. */
 struct frame {
     struct block block;
     /* private; what the clock's hand reads of a frame that stays lies together, beside what a hit reads */
@@ -21,10 +23,13 @@ struct frame {
     _Atomic(struct frame *) *slot; /* NULL: was never put into one */
     struct cache *cache;
     uint32_t charge;
-    void *image;
     struct frame *clock_previous;
     struct epoch_item item;
 };
+enum { FRAME_BYTES = 192 }; /* the image is behind these */
+_Static_assert(sizeof(struct frame) <= FRAME_BYTES && FRAME_BYTES % 64 == 0,
+               "the image stands on a cache line");
+_Static_assert(offsetof(struct frame, type) < 128, "a hit touches two lines of a frame");
 typedef _Atomic(struct frame *) cache_slot;
 
 helios_status cache_new(uint64_t budget, struct cache **) CHECKED;

@@ -611,6 +611,7 @@ static inline enum table_found get_data(const struct fetch *fetch, struct table_
     struct frame *frame;
     helios_seq version;
 
+    prefetch_frame(&part->slots[i]);
     found = fetch_block(fetch, part, i, hit, &frame);
     if (found != TABLE_FOUND)
         return found;

@@ -277,6 +277,15 @@ static inline bool is_beyond(const struct table_cursor *c, const struct index *i
            slice_compare(index_key(index, number - 1), c->options.upper) >= 0;
 }
 
+/* The block that a walk comes to next, while it goes through this one. */
+static void prefetch_neighbour(const struct cursor_side *side, bool forward)
+{
+    uint32_t number = forward ? side->number + 1 : side->number - 1; /* wraps round at the first */
+
+    if (side->frame && number < side->part->index.count)
+        prefetch_frame(&side->part->slots[number]);
+}
+
 /* To the first entry of the block (part, number), or of the next one that is not passed over; a block has at least
  * one entry. */
 static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t number)
@@ -301,7 +310,10 @@ static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t numb
         if (is_beyond(c, &current->index, number))
             break;
         c->data.at = 0;
-        return data_load(c, part, number);
+        if (!data_load(c, part, number))
+            return false;
+        prefetch_neighbour(&c->data, true);
+        return true;
     }
     return data_end(c);
 }
@@ -334,6 +346,7 @@ static bool data_block_before(struct table_cursor *c, uint32_t part, uint32_t nu
     if (!data_load(c, part, number))
         return false;
     c->data.at = c->data.block->count - 1;
+    prefetch_neighbour(&c->data, false);
     return true;
 }
 
@@ -431,15 +444,6 @@ static void approach_slot(struct table_cursor *c, helios_slice key)
     c->approached = true;
 }
 
-/* The frame is asked for; whatever it is by now, nothing is read here. */
-static void approach_frame(const struct cursor_side *side)
-{
-    const struct frame *frame = atomic_load_explicit(&side->part->slots[side->number], memory_order_relaxed);
-
-    __builtin_prefetch(frame, 1);
-    __builtin_prefetch((const char *)frame + 64, 1);
-}
-
 /* The block is counted, what a search looks at is asked for. */
 static void approach_block(struct table_cursor *c)
 {
@@ -459,7 +463,7 @@ void table_cursor_approach(struct table_cursor *c, helios_slice key, unsigned st
             approach_slot(c, key);
     } else if (c->approached && !c->data.block) {
         if (stage == 1)
-            approach_frame(&c->data);
+            prefetch_frame(&c->data.part->slots[c->data.number]);
         else
             approach_block(c);
     }
@@ -833,11 +837,22 @@ void table_cursor_next(struct table_cursor *c)
     }
 }
 
+/* Processors foresee a walk over values downward badly. */
+static inline void prefetch_values_before(const struct table_cursor *c)
+{
+    enum { AHEAD = 512, LINE = 64 };
+    uintptr_t value = (uintptr_t)c->base.value.data;
+
+    __builtin_prefetch((const void *)(value - AHEAD));
+    __builtin_prefetch((const void *)(value - AHEAD - LINE));
+}
+
 void table_cursor_prev(struct table_cursor *c)
 {
     if (likely(c->mode == MODE_PLAIN && c->data.at > 0)) {
         c->data.at--;
         show_data(c);
+        prefetch_values_before(c);
     } else if (c->mode == MODE_ALL) {
         all_prev(c);
     } else {
