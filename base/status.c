@@ -5,10 +5,11 @@
 #include <string.h>
 
 static __thread char last_error[ERROR_TEXT_BYTES];
+static __thread const char *fixed_error; /* instead of it; NULL: last_error is the sentence */
 
 const char *helios_last_error(void)
 {
-    return last_error;
+    return fixed_error ? fixed_error : last_error;
 }
 
 const char *helios_status_name(helios_status status)
@@ -38,6 +39,16 @@ const char *helios_status_name(helios_status status)
     return names[status];
 }
 
+/* As much of it as there is room for, and its end. */
+static void copy_text(char *to, const char *text, size_t room)
+{
+    size_t size = strlen(text);
+
+    size = size < room ? size : room - 1;
+    memcpy(to, text, size);
+    to[size] = '\0';
+}
+
 /* The arguments may point into the sentence that is being replaced, so it is made beside it. */
 static void set_text(const char *format, va_list args)
 {
@@ -45,6 +56,7 @@ static void set_text(const char *format, va_list args)
 
     vsnprintf(text, sizeof(text), format, args);
     memcpy(last_error, text, sizeof(text));
+    fixed_error = NULL;
 }
 
 helios_status fail(helios_status status, const char *format, ...)
@@ -59,10 +71,7 @@ helios_status fail(helios_status status, const char *format, ...)
 
 helios_status fail_fixed(helios_status status, const char *text)
 {
-    size_t size = strlen(text);
-
-    memcpy(last_error, text, size < ERROR_TEXT_BYTES ? size + 1 : ERROR_TEXT_BYTES);
-    last_error[ERROR_TEXT_BYTES - 1] = 0;
+    fixed_error = text;
     return status;
 }
 
@@ -117,10 +126,10 @@ helios_status fail_context(helios_status status, const char *format, ...)
     if (used + 2 < sizeof(text)) { /* else there is no room for the sentence itself */
         memcpy(text + used, ": ", 3);
         used += 2;
-        memcpy(text + used, last_error, sizeof(text) - used);
-        text[sizeof(text) - 1] = '\0';
+        copy_text(text + used, helios_last_error(), sizeof(text) - used);
     }
     memcpy(last_error, text, sizeof(text));
+    fixed_error = NULL;
     return status;
 }
 
@@ -128,13 +137,15 @@ void error_keep(struct error_note *note, helios_status status)
 {
     if (status == HELIOS_OK || note->status != HELIOS_OK)
         return;
-    memcpy(note->text, last_error, sizeof(note->text));
+    copy_text(note->text, helios_last_error(), sizeof(note->text));
     note->status = status;
 }
 
 helios_status error_tell(const struct error_note *note)
 {
-    if (note->status != HELIOS_OK)
+    if (note->status != HELIOS_OK) {
         memcpy(last_error, note->text, sizeof(last_error));
+        fixed_error = NULL;
+    }
     return note->status;
 }

@@ -19,7 +19,8 @@ struct error_note {
 /* Sets this thread's sentence and returns the status, which is never HELIOS_OK. */
 helios_status fail(helios_status status, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* The same for a sentence that needs no formatting: cheap enough for what is asked a million times. */
+/* The same for a sentence that needs no formatting and lives as long as the program: cheap enough for what is asked a
+ * million times. */
 helios_status fail_fixed(helios_status status, const char *text);
 
 /* The one way in which corruption is reported: name the file and the offset. */

@@ -117,6 +117,8 @@ struct lookup {
     uint64_t hash;
     helios_seq seq; /* the read point on the layer that is asked */
     bool may_read, fill_cache;
+    bool placed;                /* places are the key's on this layer: */
+    size_t places[LEVEL_COUNT]; /* of each deeper level, the first file that does not end before it */
     /* found */
     uint64_t tag; /* 0: none yet */
     helios_slice value;
@@ -209,6 +211,15 @@ bool file_holds(const struct table_file *file, helios_slice key)
     return order > 0 || (order == 0 && !file->largest_exclusive);
 }
 
+/* False is certain: neither a version of the key nor a range delete is in the file. Its filter is at hand when bounds,
+ * which are two comparisons away, are not. */
+static bool file_may_matter(const struct lookup *l, const struct table_file *file)
+{
+    const struct table *table = table_file_peek(file);
+
+    return !table || file->properties.range_deletes || table_may_hold(table, l->hash);
+}
+
 /* L0, newest first; a file that is older than what was found cannot matter. */
 static enum looked look_in_l0(struct lookup *l, const struct level *level)
 {
@@ -218,7 +229,7 @@ static enum looked look_in_l0(struct lookup *l, const struct level *level)
 
         if (file->properties.seq_max <= tag_seq(l->tag) || file->properties.seq_max < l->cover)
             break;
-        if (!file_holds(file, l->key))
+        if (!file_may_matter(l, file) || !file_holds(file, l->key))
             continue;
         looked = look_in_file(l, file);
         if (looked == LOOK_WOULD_READ || looked == LOOK_FAILED)
@@ -228,12 +239,13 @@ static enum looked look_in_l0(struct lookup *l, const struct level *level)
 }
 
 /* One level below L0: the file whose bounds hold the key; two or more only if it splits the key. */
-static enum looked look_in_level(struct lookup *l, const struct level *level)
+static enum looked look_in_level(struct lookup *l, const struct level *level, size_t first)
 {
-    for (size_t i = version_find(level, l->key); i < level->count; i++) {
+    for (size_t i = first; i < level->count; i++) {
         enum looked looked;
 
-        if (!file_holds(level->files[i], l->key))
+        /* No file from the first on ends before the key. */
+        if (slice_compare(level->files[i]->smallest, l->key) > 0)
             return LOOK_ON;
         looked = look_in_file(l, level->files[i]);
         if (looked != LOOK_ON)
@@ -242,8 +254,9 @@ static enum looked look_in_level(struct lookup *l, const struct level *level)
     return LOOK_ON;
 }
 
-/* Fetches the line of each filter that may be asked about the key, so that they are waited for together. */
-static void fetch_filters(const struct lookup *l, const struct view *view)
+/* Fetches the line of each filter that may be asked about the key, so that they are waited for together, and keeps
+ * the places that this takes. */
+static void fetch_filters(struct lookup *l, const struct view *view)
 {
     const struct level *levels = view->version->levels;
     const struct table *table;
@@ -255,16 +268,18 @@ static void fetch_filters(const struct lookup *l, const struct view *view)
         if ((table = table_file_peek(levels[0].files[i])) != NULL)
             table_prefetch(table, l->hash);
     for (size_t n = 1; n < LEVEL_COUNT; n++) {
-        size_t i = version_find(&levels[n], l->key);
+        size_t i = l->places[n] = version_find(&levels[n], l->key);
 
         if (i < levels[n].count && (table = table_file_peek(levels[n].files[i])) != NULL)
             table_prefetch(table, l->hash);
     }
+    l->placed = true;
 }
 
 static enum looked look_up(struct lookup *l, const struct view *view)
 {
     bool more = look_in_memtable(l, view->active->memtable);
+    const struct level *levels = view->version->levels;
     enum looked looked;
 
     for (size_t i = 0; i < view->closed_count && more; i++)
@@ -274,10 +289,10 @@ static enum looked look_up(struct lookup *l, const struct view *view)
         return LOOK_ENOUGH;
     if (!more && view->ingested == 0)
         return LOOK_ENOUGH;
-    looked = look_in_l0(l, &view->version->levels[0]);
+    looked = look_in_l0(l, &levels[0]);
     for (size_t i = 1; i < LEVEL_COUNT && looked == LOOK_ON; i++)
-        if (view->version->levels[i].count)
-            looked = look_in_level(l, &view->version->levels[i]);
+        if (levels[i].count)
+            looked = look_in_level(l, &levels[i], l->placed ? l->places[i] : version_find(&levels[i], l->key));
     return looked;
 }
 

@@ -170,6 +170,21 @@ static bool file_before(const struct table_file *file, helios_slice key)
     return order < 0 || (order == 0 && file->largest_exclusive);
 }
 
+/* How many of `count` > 0 ascending prefixes are below the wanted one. Each step is a conditional move: the branch could
+ * not be foretold. */
+static size_t prefixes_below(const uint64_t *prefixes, size_t count, uint64_t wanted)
+{
+    const uint64_t *base = prefixes;
+
+    while (count > 1) {
+        size_t half = count / 2;
+
+        base += base[half - 1] < wanted ? half : 0;
+        count -= half;
+    }
+    return (size_t)(base - prefixes) + (*base < wanted);
+}
+
 size_t version_find(const struct level *level, helios_slice key)
 {
     size_t low = 0, high = level->count;
@@ -181,6 +196,9 @@ size_t version_find(const struct level *level, helios_slice key)
     if (key.size >= level->prefix_skip &&
         memcmp(key.data, level->files[0]->largest.data, level->prefix_skip) == 0) {
         wanted = key_prefix(key, level->prefix_skip);
+        low = prefixes_below(level->prefixes, level->count, wanted);
+        if (low == level->count || level->prefixes[low] != wanted)
+            return low;
         while (low < high) {
             size_t middle = low + (high - low) / 2;
 
