@@ -5,7 +5,14 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include <assert.h>
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature) /* clang's way to tell */
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#endif
+#if defined(UNDER_ASAN)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -44,7 +51,7 @@ struct heap {
 };
 
 /* What is free must not be touched but by this file: the sanitizer is told so. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(UNDER_ASAN)
 static void hide(void *at, size_t size)
 {
     ASAN_POISON_MEMORY_REGION(at, size);

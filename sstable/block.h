@@ -158,10 +158,11 @@ enum { BLOCK_IMAGE_MAX = 64 << 20 }; /* of all types but BLOCK_VALUE and BLOCK_F
  * is read, the checksum before the image is allocated. A filter's image stands on a cache line. */
 helios_status block_read(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
                          enum block_type, void **image) CHECKED; /* mem_free()d by the caller */
-/* The same into memory of the caller's: handle->size bytes and room for a trailer, both undefined on failure. */
+/* The same into memory of the caller's, got before anything is known but the handle: handle->size bytes and room for a
+ * trailer, both undefined on failure. */
 helios_status block_read_into(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
                               enum block_type, void *image) CHECKED;
-/* The same into a buffer that is reused (its content is replaced, also on failure). */
+/* The same into a buffer that is reused (it grows to the handle's size, its content is replaced, also on failure). */
 helios_status block_read_buf(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
                              enum block_type, helios_buf *image) CHECKED;
 

@@ -139,18 +139,18 @@ void table_cursor_prev(struct table_cursor *);
 helios_status table_cursor_load(struct table_cursor *);
 
 /* The frame in the slot, if there is one, and the first lines behind it, before it is looked at: an address is all that
- * is needed, so that whose frame it is by then does not matter. */
+ * is needed, so that neither whose frame it is by then nor where that ends matters. */
 static inline void prefetch_frame(cache_slot *slot)
 {
     enum { LINE = 64, BYTES = FRAME_BYTES + 7 * LINE };
-    const char *frame = (const char *)atomic_load_explicit(slot, memory_order_relaxed);
+    uintptr_t frame = (uintptr_t)atomic_load_explicit(slot, memory_order_relaxed);
 
     if (!frame)
         return;
-    __builtin_prefetch(frame, 1);
-    __builtin_prefetch(frame + LINE, 1);
+    __builtin_prefetch((const void *)frame, 1);
+    __builtin_prefetch((const void *)(frame + LINE), 1);
     for (size_t at = FRAME_BYTES; at < BYTES; at += LINE)
-        __builtin_prefetch(frame + at);
+        __builtin_prefetch((const void *)(frame + at));
 }
 
 /* The columns of a block and its first keys, of which a search touches several lines one after the other:
