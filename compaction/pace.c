@@ -128,6 +128,8 @@ static uint64_t now_ns(void)
 void pace_bucket_init(struct pace_bucket *bucket, uint64_t rate, uint64_t burst)
 {
     atomic_init(&bucket->rate, rate ? rate : UINT64_MAX);
+    for (size_t i = 0; i < PACE_ASKERS; i++)
+        atomic_init(&bucket->asked[i], UINT64_MAX);
     atomic_init(&bucket->paid, 0);
     atomic_init(&bucket->waited, 0);
     atomic_init(&bucket->stopped, 0);
@@ -142,20 +144,49 @@ static uint64_t rescale(uint64_t ns, uint64_t from, uint64_t to)
     return scaled > UINT64_MAX / 4 ? UINT64_MAX / 4 : (uint64_t)scaled;
 }
 
-/* A higher rate also holds for what was taken at the lower one. Two who set it at once leave a schedule
- * that is a little off, and that only until it is paid. */
+/* A higher rate also holds for what was taken at the lower one: also if somebody takes just now, as the schedule of a
+ * rate near 0 may reach minutes ahead. Two who set it at once leave a schedule that is a little off, and that only until
+ * it is paid. */
 void pace_set_rate(struct pace_bucket *bucket, uint64_t rate)
 {
     uint64_t to = rate ? rate : UINT64_MAX;
-    uint64_t from = atomic_exchange_explicit(&bucket->rate, to, memory_order_relaxed);
+    uint64_t from = atomic_exchange(&bucket->rate, to);
     uint64_t now, paid;
 
     if (from >= to)
         return;
     now = now_ns();
     paid = atomic_load_explicit(&bucket->paid, memory_order_relaxed);
-    if (paid > now)
-        atomic_compare_exchange_strong(&bucket->paid, &paid, now + rescale(paid - now, from, to));
+    while (paid > now &&
+           !atomic_compare_exchange_weak(&bucket->paid, &paid, now + rescale(paid - now, from, to)))
+        continue;
+}
+
+static uint64_t least_asked(const struct pace_bucket *bucket)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (size_t i = 0; i < PACE_ASKERS; i++) {
+        uint64_t asked = atomic_load(&bucket->asked[i]);
+
+        if (asked < least)
+            least = asked;
+    }
+    return least;
+}
+
+/* Who has set a rate looks again: the other one may have asked in between and have set its own first. All in one order,
+ * so that the last of them to set it sees what the others asked for. */
+void pace_ask(struct pace_bucket *bucket, enum pace_asker asker, uint64_t rate)
+{
+    uint64_t least;
+
+    atomic_store(&bucket->asked[asker], rate);
+    do {
+        least = least_asked(bucket);
+        if (atomic_load(&bucket->rate) != least)
+            pace_set_rate(bucket, least);
+    } while (least_asked(bucket) != least);
 }
 
 static uint64_t cost_of(uint64_t bytes, uint64_t rate)

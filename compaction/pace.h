@@ -33,16 +33,22 @@ struct pace_flush {
  * if at the speed so far it will not. */
 uint64_t pace_flush_rate(const struct pace_flush *);
 
+/* Who may ask for a rate, each in one thread at a time. */
+enum pace_asker { PACE_DEBT, PACE_FLUSH, PACE_ASKERS };
+
 /* A bucket as a virtual schedule (GCRA): the time up to which all was paid for. Any threads; real time. */
 struct pace_bucket {
-    _Atomic uint64_t rate;    /* bytes/s; UINT64_MAX: no limit */
-    _Atomic uint64_t paid;    /* ns, monotonic */
-    _Atomic uint64_t waited;  /* us slept by pace_wait so far */
-    _Atomic uint32_t stopped; /* futex: sleepers leave at once */
-    uint64_t burst;           /* ns of unused time that may be caught up */
+    _Atomic uint64_t rate;               /* bytes/s; UINT64_MAX: no limit */
+    _Atomic uint64_t asked[PACE_ASKERS]; /* by pace_ask(); UINT64_MAX: as they like */
+    _Atomic uint64_t paid;               /* ns, monotonic */
+    _Atomic uint64_t waited;             /* us slept by pace_wait so far */
+    _Atomic uint32_t stopped;            /* futex: sleepers leave at once */
+    uint64_t burst;                      /* ns of unused time that may be caught up */
 };
 void pace_bucket_init(struct pace_bucket *, uint64_t rate, uint64_t burst); /* rate 0: no limit; burst in us */
 void pace_set_rate(struct pace_bucket *, uint64_t rate);
+/* The rate is the least that is asked for: of a bucket whose rate nobody sets otherwise. */
+void pace_ask(struct pace_bucket *, enum pace_asker, uint64_t rate);
 /* Takes bytes and says for how many us to wait; pure but for the bucket. now: ns, monotonic. */
 uint64_t pace_take(struct pace_bucket *, uint64_t bytes, uint64_t now);
 /* Takes bytes and sleeps, for a quarter of a millisecond at least or not at all: what is less is left to those that come

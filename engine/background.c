@@ -63,16 +63,6 @@ void compact_tree_of(struct helios_db *db, struct version *version, struct compa
         tree->levels[l] = (struct compact_level){version->levels[l].files, version->levels[l].count};
 }
 
-void background_pace_writers(struct helios_db *db)
-{
-    uint64_t debt = atomic_load_explicit(&db->debt_rate, memory_order_relaxed);
-    uint64_t flush = atomic_load_explicit(&db->flush_rate, memory_order_relaxed);
-    uint64_t rate = debt < flush ? debt : flush;
-
-    if (atomic_load_explicit(&db->write_pace.rate, memory_order_relaxed) != rate)
-        pace_set_rate(&db->write_pace, rate);
-}
-
 static void set_pace_locked(struct helios_db *db, const struct compact_tree *tree)
 {
     const struct view *view = atomic_load(&db->view);
@@ -85,8 +75,7 @@ static void set_pace_locked(struct helios_db *db, const struct compact_tree *tre
         .active_free = db->options.memtable_bytes,
     };
 
-    atomic_store_explicit(&db->debt_rate, pace_rate(&debt), memory_order_relaxed);
-    background_pace_writers(db);
+    pace_ask(&db->write_pace, PACE_DEBT, pace_rate(&debt));
 }
 
 static void schedule_compactions_locked(struct helios_db *db)

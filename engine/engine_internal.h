@@ -153,9 +153,7 @@ struct helios_db {
     _Atomic bool failed;         /* fatal: `failure` says why; writes are refused */
     _Atomic bool no_space;       /* background work waits for space; writes are refused meanwhile */
     _Atomic bool closing;
-    struct pace_bucket write_pace; /* of writers: the least of the two rates below */
-    _Atomic uint64_t debt_rate;    /* by the debt of the background */
-    _Atomic uint64_t flush_rate;   /* by the progress of the flush under way; UINT64_MAX: none asks for one */
+    struct pace_bucket write_pace; /* of writers: by the debt of the background, and by the flush under way */
     struct pace_bucket background_pace; /* of flushes and compactions, by write_rate_limit */
     _Atomic uint32_t
         ingests_logged; /* commits whose record may be in the log before their tables are in the tree */
@@ -354,9 +352,6 @@ bool unlogged_up_to(struct helios_db *, helios_seq last);
 
 /* ---- the background: background.c, flush.c, compact.c, install.c, horizon.c ---- */
 helios_status background_start(struct helios_db *) CHECKED;
-/* What writers may write a second changed with the debt, or with a flush. */
-void background_pace_writers(struct helios_db *);
-
 /* Under state_mu: starts whatever flush or compaction is due, and sets the pace of writers. */
 void background_schedule_locked(struct helios_db *);
 void background_stop(struct helios_db *); /* cancels compactions, waits for all jobs */

@@ -73,8 +73,7 @@ static void pace_writers(void *arg, uint64_t entries, uint64_t bytes)
     epoch_enter();
     flush.active_used = memtable_used(view_now(db)->active->memtable);
     epoch_leave();
-    atomic_store_explicit(&db->flush_rate, pace_flush_rate(&flush), memory_order_relaxed);
-    background_pace_writers(db);
+    pace_ask(&db->write_pace, PACE_FLUSH, pace_flush_rate(&flush));
 }
 
 static helios_status write_tables(struct helios_db *db, struct mem_slot *slot, struct compact_result *result,
@@ -181,8 +180,7 @@ helios_status flush_oldest(struct helios_db *db)
     compact_result_release(&result);
     if (status == HELIOS_OK)
         atomic_fetch_add(&db->flushes, 1);
-    atomic_store_explicit(&db->flush_rate, UINT64_MAX, memory_order_relaxed);
-    background_pace_writers(db);
+    pace_ask(&db->write_pace, PACE_FLUSH, UINT64_MAX);
     mem_slot_unref(slot);
     return status;
 }

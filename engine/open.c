@@ -124,8 +124,6 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->merge_mu);
     condition_init(&db->merge_over);
     pace_bucket_init(&db->write_pace, 0, WRITE_BURST);
-    atomic_init(&db->debt_rate, UINT64_MAX);
-    atomic_init(&db->flush_rate, UINT64_MAX);
     pace_bucket_init(&db->background_pace, options->write_rate_limit, 100000);
     db->path = mem_text(path);
     db->wal_directory = join(path, "wal");

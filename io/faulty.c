@@ -66,8 +66,7 @@ static int gate_locked(struct faulty *f, enum io_call call, bool changes, const 
     return f->planned_calls == f->plan.fail_at || f->plan.forever ? f->plan.error_number : 0;
 }
 
-static helios_status gate(struct io_fs *fs, enum io_call call, bool changes, const char *what, const char *path,
-                          const char *other)
+static int gate_error(struct io_fs *fs, enum io_call call, bool changes, const char *path, const char *other)
 {
     struct faulty *f = faulty_of(fs);
     int error;
@@ -75,6 +74,14 @@ static helios_status gate(struct io_fs *fs, enum io_call call, bool changes, con
     pthread_mutex_lock(&f->lock);
     error = gate_locked(f, call, changes, path, other);
     pthread_mutex_unlock(&f->lock);
+    return error;
+}
+
+static helios_status gate(struct io_fs *fs, enum io_call call, bool changes, const char *what, const char *path,
+                          const char *other)
+{
+    int error = gate_error(fs, call, changes, path, other);
+
     return error ? fail_io(error, what, path ? path : "") : HELIOS_OK;
 }
 
@@ -160,12 +167,14 @@ static helios_status faulty_resize(struct io_file *file, uint64_t size)
     return inner_of(file->fs)->ops->resize(inner_file(file), size);
 }
 
+/* A planned EOPNOTSUPP is what it is to a true one: no failure, but a file system without the call. */
 static helios_status faulty_reserve(struct io_file *file, uint64_t size, bool *reserved)
 {
-    helios_status status = gate(file->fs, IO_CALL_RESIZE, true, "reserve", file->path, NULL);
+    int error = gate_error(file->fs, IO_CALL_RESIZE, true, file->path, NULL);
 
-    if (status != HELIOS_OK)
-        return status;
+    *reserved = false;
+    if (error)
+        return error == EOPNOTSUPP ? HELIOS_OK : fail_io(error, "reserve", file->path);
     return inner_of(file->fs)->ops->reserve(inner_file(file), size, reserved);
 }
 

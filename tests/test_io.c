@@ -256,6 +256,39 @@ static void mapping(void)
     assert(io_remove(fs, at("map")) == HELIOS_OK);
 }
 
+/* Room reads as zeros and what was written before stays; pages that a mapping gave back come again as they were. */
+static void reserving(void)
+{
+    static const char zeros[4096];
+    struct io_file *file = open_file("room", IO_WRITE | IO_CREATE);
+    bool reserved = false;
+    uint64_t size;
+    void *bytes;
+    char data[4096];
+
+    assert(io_write(file, 10, "abcd", 4) == HELIOS_OK);
+    assert(io_reserve(file, 65536, &reserved) == HELIOS_OK);
+    if (!reserved)
+        assert(io_resize(file, 65536) == HELIOS_OK);
+    assert(io_size(file, &size) == HELIOS_OK && size == 65536);
+    assert(io_read(file, 0, data, 4096) == HELIOS_OK && memcmp(data + 10, "abcd", 4) == 0);
+    assert(io_read(file, 61440, data, 4096) == HELIOS_OK && memcmp(data, zeros, 4096) == 0);
+    if (io_map_supported(file)) {
+        assert(io_map(file, 65536, &bytes) == HELIOS_OK);
+        memcpy((char *)bytes + 5000, "efgh", 4);
+        io_map_unload(file, bytes, 65536);
+        assert(memcmp((char *)bytes + 5000, "efgh", 4) == 0);
+        memcpy((char *)bytes + 5004, "ijkl", 4);
+        io_unmap(file, bytes, 65536);
+    }
+    io_write_back(file, 0, 65536);
+    assert(io_sync(file) == HELIOS_OK);
+    assert(io_read(file, 5000, data, 8) == HELIOS_OK);
+    assert(!io_map_supported(file) || memcmp(data, "efghijkl", 8) == 0);
+    io_close(file);
+    assert(io_remove(fs, at("room")) == HELIOS_OK);
+}
+
 static void locking(void)
 {
     struct io_lock *one, *two;
@@ -370,6 +403,7 @@ static void suite(const char *name)
         random_content(seed);
     naming();
     mapping();
+    reserving();
     locking();
     direct();
     clocks_and_counts();

@@ -4,6 +4,7 @@
 #include "compaction/pace.h"
 #include <assert.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -148,6 +149,58 @@ static void test_wake(void)
     pace_table(&bucket, 100 * MIB); /* at once */
 }
 
+/* ---- two that ask ---- */
+
+enum { ROUNDS = 2000, STEPS = 4 };
+
+struct askers {
+    struct pace_bucket bucket;
+    _Atomic unsigned begun, ended; /* rounds, by each of the threads */
+};
+
+static void meet(_Atomic unsigned *count, unsigned until)
+{
+    atomic_fetch_add(count, 1);
+    while (atomic_load(count) < until)
+        sched_yield(); /* they may share a processor */
+}
+
+static void ask_in_rounds(struct askers *a, enum pace_asker asker)
+{
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        meet(&a->begun, 2 * round);
+        for (int step = 0; step < STEPS; step++)
+            pace_ask(&a->bucket, asker, step % 2 ? UINT64_MAX : 64 << 10);
+        meet(&a->ended, 2 * round);
+        assert(atomic_load(&a->bucket.rate) == UINT64_MAX);
+    }
+}
+
+static void *debt_asker(void *arg)
+{
+    ask_in_rounds(arg, PACE_DEBT);
+    return NULL;
+}
+
+/* The least that is asked for; and nobody's word is lost if both have theirs at once, which left writers at next to
+ * nothing after a flush. */
+static void test_askers(void)
+{
+    struct askers a = {.begun = 0};
+    pthread_t thread;
+
+    pace_bucket_init(&a.bucket, 0, 0);
+    pace_ask(&a.bucket, PACE_DEBT, 2 * MIB);
+    pace_ask(&a.bucket, PACE_FLUSH, 3 * MIB);
+    assert(a.bucket.rate == 2 * MIB);
+    pace_ask(&a.bucket, PACE_DEBT, UINT64_MAX);
+    assert(a.bucket.rate == 3 * MIB);
+    pace_ask(&a.bucket, PACE_FLUSH, UINT64_MAX);
+    assert(thread_start(&thread, "asker", debt_asker, &a) == HELIOS_OK);
+    ask_in_rounds(&a, PACE_FLUSH);
+    thread_join(thread);
+}
+
 int main(void)
 {
     test_comfort();
@@ -155,5 +208,6 @@ int main(void)
     test_flush_rate();
     test_bucket();
     test_wake();
+    test_askers();
     return 0;
 }

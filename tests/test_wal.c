@@ -859,6 +859,100 @@ static void failed_sync(bool mapped)
     world_free(&w);
 }
 
+/* The keeper has unmapped it, and its pages are on their way. */
+static void wait_left(struct world *w, uint64_t number)
+{
+    bool mapped = true;
+
+    while (mapped) {
+        mapped = false;
+        mutex_lock(&w->wal->mu);
+        for (const struct wal_segment *segment = w->wal->first; segment; segment = segment->next)
+            mapped |= segment->number <= number && segment->map;
+        mutex_unlock(&w->wal->mu);
+    }
+}
+
+/* What write-back could not write of a segment that commits have left is told by the sync behind it, once and for all. */
+static void failed_sync_of_left(void)
+{
+    struct world w;
+    struct io_fault fault = {.fail_at = 1,
+                             .mask = 1u << IO_CALL_SYNC,
+                             .error_number = EIO,
+                             .path_contains = "00000001.wal",
+                             .sync_drops_pages = true};
+    uint64_t left;
+
+    world_init(&w, true, true);
+    world_must_open(&w);
+    left = wal_segment_now(w.wal);
+    assert(left == 1);
+    must_append(&w, 100);
+    assert(sync_now(&w) == HELIOS_OK);
+    while (wal_segment_now(w.wal) == left)
+        must_append(&w, 2000);
+    wait_left(&w, left);
+    wal_unload(w.wal);
+    must_append(&w, 100);
+    io_faulty_plan(w.fs, &fault);
+    assert(sync_now(&w) == HELIOS_IO);
+    io_faulty_plan(w.fs, NULL);
+    assert(sync_now(&w) == HELIOS_IO);
+    assert(wal_durable_seq(w.wal) == 1);
+    assert(wal_close(w.wal, NULL) == HELIOS_IO);
+    w.wal = NULL;
+    w.last = (struct wal_recovery){0};
+    io_faulty_power_cut(w.fs, IO_DAMAGE_DROP_ALL, 1);
+    world_must_open(&w);
+    assert(seen.count == 1);
+    world_close(&w);
+    world_free(&w);
+}
+
+/* Left, unmapped and never synced: lost with the power like anything else, and never half of it. */
+static void cut_of_left(enum io_damage damage)
+{
+    struct world w;
+    uint64_t left;
+
+    world_init(&w, true, true);
+    world_must_open(&w);
+    left = wal_segment_now(w.wal);
+    must_append(&w, 100);
+    assert(sync_now(&w) == HELIOS_OK);
+    while (wal_segment_now(w.wal) < left + 2)
+        must_append(&w, 2000);
+    wait_left(&w, left + 1);
+    world_crash(&w, damage, 7);
+    world_must_open(&w);
+    assert(seen.count >= 1);
+    expect_all(&seen, 1, w.last.last);
+    w.next = w.last.last + 1;
+    must_append(&w, 100);
+    world_close(&w);
+    world_free(&w);
+}
+
+/* A file system on which no room can be reserved gets zeros instead. */
+static void unreserved(void)
+{
+    struct world w;
+    struct io_fault fault = {
+        .fail_at = 1, .forever = true, .mask = 1u << IO_CALL_RESIZE, .error_number = EOPNOTSUPP};
+
+    world_init(&w, true, true);
+    io_faulty_plan(w.fs, &fault);
+    world_must_open(&w);
+    for (int i = 0; i < 200; i++)
+        must_append(&w, 2000);
+    world_close(&w);
+    world_must_open(&w);
+    expect_all(&seen, 1, w.next - 1);
+    world_close(&w);
+    world_free(&w);
+}
+
 static void failed_write(void)
 {
     struct world w;
@@ -1363,6 +1457,10 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[2], "threads") == 0)
         return 0;
     failed_write();
+    failed_sync_of_left();
+    for (int damage = 0; damage < IO_DAMAGE_COUNT; damage++)
+        cut_of_left((enum io_damage)damage);
+    unreserved();
     reader_api();
     both(true);
     both(false);

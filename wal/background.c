@@ -511,7 +511,7 @@ static void keeper_wait(struct wal *wal, uint32_t word)
 {
     wal_pos published = wal_published(wal);
 
-    if (!has_spares(wal)) {
+    if (has_failed(wal) || !has_spares(wal)) {
         futex_wait(&wal->keeper_word, word, UINT64_MAX);
         return;
     }
