@@ -13,6 +13,7 @@ enum {
     EXPAND_FILES = 25,      /* target files up to which inputs grow that bring in no further overlaps */
     RANGE_FILES = 16,       /* target files' worth of input in a step of a manual compaction */
     SINK_ENTRIES = 25,      /* entries below, for each of a file that sinks */
+    REST_BELOW = 4,         /* bytes below that a byte may take along when it goes down at rest */
 };
 
 /* A pick in the making; becomes a struct compact_pick by publish(). */
@@ -35,7 +36,7 @@ const char *compact_reason_name(enum compact_reason reason)
         [COMPACT_REASON_L0] = "l0",           [COMPACT_REASON_INTRA_L0] = "intra-l0",
         [COMPACT_REASON_SIZE] = "size",       [COMPACT_REASON_TOMBSTONES] = "tombstones",
         [COMPACT_REASON_EXPIRED] = "expired", [COMPACT_REASON_BRANCHES] = "branches",
-        [COMPACT_REASON_MANUAL] = "manual",
+        [COMPACT_REASON_REST] = "rest",       [COMPACT_REASON_MANUAL] = "manual",
     };
 
     return names[reason];
@@ -81,6 +82,14 @@ static uint64_t chosen_bytes(const struct choice *c)
     for (size_t i = 0; i < count; i++)
         bytes += files[i]->size;
     return bytes;
+}
+
+/* At rest nothing has to go down: what does may cost little. */
+static bool is_cheap_enough(const struct choice *c)
+{
+    uint64_t bytes = chosen_bytes(c), below = run_bytes(output_level(c), c->overlaps);
+
+    return bytes <= c->tree->rest_bytes && below <= (bytes - below) * REST_BELOW;
 }
 
 /* A level without files has no array to stand in. */
@@ -286,7 +295,8 @@ static helios_status pick_from_l0(const struct compact_tree *tree, size_t seed, 
     c.overlaps = level_widened(base, level_overlaps(base, &c.span));
     for (size_t i = c.overlaps.first; i < c.overlaps.end; i++)
         span_add(&c.span, base->files[i]);
-    if (!run_is_busy(base, c.overlaps) && !meets_running(&c))
+    if (!run_is_busy(base, c.overlaps) && !meets_running(&c) &&
+        (reason != COMPACT_REASON_REST || is_cheap_enough(&c)))
         status = publish(&c, pick);
 out:
     mem_free(marks);
@@ -572,13 +582,38 @@ static helios_status pick_sinking(const struct compact_tree *tree, struct compac
     return HELIOS_OK;
 }
 
+/* ---- at rest ---- */
+
+/* Each run costs a reader a search, and none costs a writer anything now. From the top, as far down as each step
+ * rewrites at most REST_BELOW bytes beside each that it moves: so a byte is moved once a level, and what cannot pay stays
+ * where it is. One job at a time, and none beside others. */
+static helios_status pick_at_rest(const struct compact_tree *tree, struct compact_pick **pick)
+{
+    const struct compact_level *l0 = &tree->levels[0];
+
+    if (tree->rest_bytes == 0 || tree->running_count > 0)
+        return HELIOS_OK;
+    for (size_t i = l0->count; i > compact_l0_begin(tree); i--) {
+        helios_status status = pick_from_l0(tree, i - 1, COMPACT_REASON_REST, pick);
+
+        if (status != HELIOS_OK || *pick)
+            return status;
+    }
+    for (int level = 1; level < COMPACT_LAST_LEVEL; level++) {
+        for (size_t i = 0; i < tree->levels[level].count; i++) {
+            struct choice c;
+
+            if (choose_file(tree, level, i, level + 1, COMPACT_REASON_REST, &c) && is_cheap_enough(&c))
+                return publish(&c, pick);
+        }
+    }
+    return HELIOS_OK;
+}
+
 helios_status compact_pick(const struct compact_tree *tree, struct compact_pick **pick_out)
 {
     static helios_status (*const by_urgency[])(const struct compact_tree *, struct compact_pick **) = {
-        pick_drop,
-        pick_by_score,
-        pick_garbage,
-        pick_sinking,
+        pick_drop, pick_by_score, pick_garbage, pick_sinking, pick_at_rest,
     };
     struct compact_pick *pick = NULL;
 

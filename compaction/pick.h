@@ -29,6 +29,8 @@ struct compact_tree {
     struct garbage_aged aged; /* likewise, or what it was for an earlier one */
     /* us: what was all committed by then may sink, see COMPACT_REASON_EXPIRED; 0: nothing */
     uint64_t sink_time;
+    /* Of a database at rest, the most that a job may rewrite only to leave fewer runs to readers; 0: not at rest. */
+    uint64_t rest_bytes;
     helios_seq limit_seq; /* L0 files with larger numbers stay (ingested, above an unflushed memtable);
                              UINT64_MAX: none */
     /* Jobs that run: their inputs are busy, and nothing else may be put where their outputs will be. */
@@ -53,6 +55,7 @@ enum compact_reason {
                                when nothing else is to be done, one that sinks: all of it has left the retention,
                                so that whatever it shadows further down is garbage once it gets there */
     COMPACT_REASON_BRANCHES, /* much of a file is of dropped branches */
+    COMPACT_REASON_REST, /* nothing is written and nothing else is to be done: fewer runs for those who read */
     COMPACT_REASON_MANUAL,
 };
 const char *compact_reason_name(enum compact_reason);

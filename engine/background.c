@@ -9,6 +9,8 @@
 enum {
     JANITOR_INTERVAL = 250000, /* us between looks while there is something to wait for */
     JANITOR_IDLE_INTERVAL = 1000000,
+    REST_LEAST = 150000,   /* us without commits, until runs are merged for readers */
+    REST_SPACE_PART = 4,   /* of the free space, for one such merge */
     SINK_AGE = 300000000,  /* us: what sinks beside ordinary work is older */
     IDLE_LEAST = 1000000,  /* us without commits, and the retention, until a memtable is flushed for that; */
     IDLE_LONG = 300000000, /* a small one, or where no retention tells what is old */
@@ -40,6 +42,14 @@ static uint64_t sink_time_locked(struct helios_db *db, helios_seq horizon)
     return now > SINK_AGE ? now - SINK_AGE : 0;
 }
 
+/* While a memtable waits for its flush there will soon be one run more. */
+static uint64_t rest_bytes_locked(struct helios_db *db)
+{
+    bool rests = atomic_load(&db->latest) == db->rest_latest && atomic_load(&db->view)->closed_count == 0;
+
+    return rests && !db->flush_running ? db->rest_bytes : 0;
+}
+
 void compact_tree_of(struct helios_db *db, struct version *version, struct compact_tree *tree)
 {
     helios_seq horizon = horizon_of_jobs_locked(db);
@@ -50,6 +60,7 @@ void compact_tree_of(struct helios_db *db, struct version *version, struct compa
         .horizon = horizon,
         .aged = {timeline_keys.from, timeline_keys.to, atomic_load(&db->aged_below)},
         .sink_time = sink_time_locked(db, horizon),
+        .rest_bytes = rest_bytes_locked(db),
         .limit_seq = l0_limit(db),
         .running = db->running,
         .running_count = db->running_count,
@@ -165,6 +176,7 @@ struct rest {
     helios_seq latest;
     uint64_t since;
     bool unloaded; /* since then, of what only writers need */
+    bool merging;  /* since then, whatever is worth it for readers */
 };
 
 static uint64_t time_at_rest(struct helios_db *db, struct rest *rest)
@@ -223,19 +235,42 @@ static void unload_at_rest(struct helios_db *db, struct rest *rest)
         wal_unload(db->wal);
 }
 
+/* Who comes back finds jobs as short as any out of L0, beside which writers go on. Only what is left of much free space
+ * is taken: nobody has asked for this. */
+static void merge_at_rest(struct helios_db *db, struct rest *rest)
+{
+    uint64_t space = 0;
+
+    if (rest->merging || time_at_rest(db, rest) < REST_LEAST)
+        return;
+    rest->merging = true;
+    if (io_free_space(db->fs, db->path, &space) != HELIOS_OK)
+        space = 0;
+    mutex_lock(&db->state_mu);
+    db->rest_latest = rest->latest;
+    db->rest_bytes = space / REST_SPACE_PART;
+    mutex_unlock(&db->state_mu);
+}
+
+static uint64_t janitor_interval_locked(struct helios_db *db, const struct rest *rest)
+{
+    if (db->space_failure.status != HELIOS_OK)
+        return JANITOR_INTERVAL;
+    return rest->merging ? JANITOR_IDLE_INTERVAL : REST_LEAST;
+}
+
 static void *janitor_run(void *arg)
 {
     struct helios_db *db = arg;
-    struct rest rest = {0};
+    struct rest rest = {.merging = true}; /* who opens may soon write, or close */
     struct dropped_space dropped = {0};
     helios_seq looked = 0;
 
     mutex_lock(&db->state_mu);
     while (!atomic_load(&db->closing)) {
-        bool moves, open, waiting = db->space_failure.status != HELIOS_OK;
+        bool moves, open;
 
-        condition_wait_for(&db->state_changed, &db->state_mu,
-                           waiting ? JANITOR_INTERVAL : JANITOR_IDLE_INTERVAL);
+        condition_wait_for(&db->state_changed, &db->state_mu, janitor_interval_locked(db, &rest));
         if (atomic_load(&db->closing))
             break;
         retry_locked(db);
@@ -251,6 +286,8 @@ static void *janitor_run(void *arg)
         flush_at_rest(db, &rest, dropped.in_memory);
         if (open)
             unload_at_rest(db, &rest);
+        if (open)
+            merge_at_rest(db, &rest);
         epoch_collect();
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);

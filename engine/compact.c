@@ -275,6 +275,17 @@ static helios_status quarantine(struct compaction *c, helios_status status)
     return HELIOS_OK;
 }
 
+/* What nobody needs may not end what others do: without space or memory it is left, until the next rest. */
+static helios_status forgo(struct compaction *c, helios_status status)
+{
+    if (c->pick->reason != COMPACT_REASON_REST || (status != HELIOS_NO_SPACE && status != HELIOS_NO_MEMORY))
+        return status;
+    mutex_lock(&c->db->state_mu);
+    c->db->rest_bytes = 0;
+    mutex_unlock(&c->db->state_mu);
+    return HELIOS_OK;
+}
+
 static void finish(struct compaction *c)
 {
     struct helios_db *db = c->db;
@@ -296,7 +307,7 @@ static void finish(struct compaction *c)
             tables_discard(db, &c->parts[i].result);
     }
     corrupt = status == HELIOS_CORRUPT;
-    status = quarantine(c, status);
+    status = forgo(c, quarantine(c, status));
     mutex_lock(&db->state_mu);
     leave_running_locked(db, c->pick);
     if (!corrupt)

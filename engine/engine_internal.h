@@ -183,6 +183,9 @@ struct helios_db {
     struct flush_job *flush_job;
     const struct compact_pick *running[RUNNING_MAX];
     size_t running_count, background_compactions;
+    helios_seq
+        rest_latest; /* at rest since this number, and then free to rewrite rest_bytes at once for readers */
+    uint64_t rest_bytes;
     bool recovering;         /* nothing is collected until the log is replayed */
     uint64_t memtable_least; /* recovery: the next memtable must hold this much */
     uint64_t replay_segment; /* recovery: where the record that is replayed stands */

@@ -39,7 +39,7 @@ struct world {
     struct table_file **copies[RUNNING_MAX]; /* level arrays of the version the pick was made on */
     size_t running_count;
     helios_seq latest, horizon, limit;
-    uint64_t sink_time;
+    uint64_t sink_time, rest_bytes;
     struct garbage_aged aged;
     uint64_t next_number;
     uint64_t jobs, reasons[COMPACT_REASON_MANUAL + 1], moves;
@@ -258,6 +258,7 @@ static struct table_file **snapshot(const struct world *w, struct compact_tree *
         .horizon = w->horizon,
         .limit_seq = w->limit,
         .sink_time = w->sink_time,
+        .rest_bytes = w->rest_bytes,
         .aged = w->aged,
         .running = (const struct compact_pick *const *)w->running,
         .running_count = w->running_count,
@@ -537,6 +538,9 @@ static void test_life(uint64_t seed, bool ascending, bool pinned, int flushes)
     settle_down(w);
     check_quiet(w);
     check_sunk(w);
+    w->rest_bytes = UINT64_MAX;
+    settle_down(w);
+    check_quiet(w);
     for (int level = 1; level < COMPACT_LEVELS && !pinned; level++) {
         for (size_t i = 0; i < w->counts[level]; i++) {
             struct compact_tree tree = {.horizon = w->horizon};
@@ -786,6 +790,72 @@ static void test_sinking(void)
     }
 }
 
+/* What goes down at rest, and how much it takes along. */
+static void test_rest(void)
+{
+    static const struct {
+        const char *name;
+        int level;
+        uint32_t from, to; /* of the upper file; [100, 180) lie on the last level, the base */
+        uint64_t rest_bytes;
+        uint64_t jobs, moves; /* until it is quiet */
+    } cases[] = {
+        {"not at rest", 0, 100, 140, 0, 0, 0},
+        {"a half of what is below", 0, 100, 140, UINT64_MAX, 1, 0},
+        {"a quarter", 0, 100, 120, UINT64_MAX, 1, 0},
+        {"less than a quarter", 0, 100, 119, UINT64_MAX, 0, 0},
+        {"larger than allowed", 0, 100, 140, 120 * ENTRY_BYTES - 1, 0, 0},
+        {"as large as allowed", 0, 100, 140, 120 * ENTRY_BYTES, 1, 0},
+        {"beside what is below: moved", 0, 300, 310, UINT64_MAX, 1, 1},
+        {"a level", 5, 100, 140, UINT64_MAX, 1, 0},
+        {"a level of too little", 5, 100, 119, UINT64_MAX, 0, 0},
+        {"through an empty level", 4, 100, 140, UINT64_MAX, 2, 1},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world *w = world_new(i + 1);
+        uint64_t jobs;
+
+        add_file(w, COMPACT_LAST_LEVEL, 100, 180, 1);
+        add_file(w, cases[i].level, cases[i].from, cases[i].to, 5);
+        w->pinned = true;
+        jobs = jobs_to_rest(w);
+        assert(jobs == 0);
+        w->rest_bytes = cases[i].rest_bytes;
+        jobs = jobs_to_rest(w);
+        if (jobs != cases[i].jobs || w->moves != cases[i].moves)
+            fprintf(stderr, "%s: %d jobs, %d moves\n", cases[i].name, (int)jobs, (int)w->moves);
+        assert(jobs == cases[i].jobs && w->moves == cases[i].moves);
+        assert(jobs == 0 || w->counts[cases[i].level] == 0);
+        assert(jobs_to_rest(w) == 0); /* never twice */
+        world_free(w);
+    }
+}
+
+/* Not while others run, nor what is busy. */
+static void test_rest_beside_others(void)
+{
+    struct world *w = world_new(1);
+    struct compact_tree tree;
+    struct table_file **copy, *file;
+    struct compact_pick *pick;
+
+    add_file(w, COMPACT_LAST_LEVEL, 100, 180, 1);
+    file = add_file(w, 0, 100, 180, 5);
+    w->rest_bytes = UINT64_MAX;
+    file->busy = true;
+    assert(!begin_next(w));
+    file->busy = false;
+    assert(begin_next(w) && w->running[0]->reason == COMPACT_REASON_REST);
+    add_file(w, 4, 500, 550, 6);
+    copy = snapshot(w, &tree);
+    assert(compact_pick(&tree, &pick) == HELIOS_OK && !pick);
+    mem_free(copy);
+    settle_down(w);
+    assert(w->counts[0] == 0 && w->counts[4] == 0);
+    world_free(w);
+}
+
 /* A file of keys that go by their age: looked at once half of it may go, and not again at the same point. */
 static void test_aged(void)
 {
@@ -819,6 +889,8 @@ int main(void)
 {
     test_aged();
     test_sinking();
+    test_rest();
+    test_rest_beside_others();
     test_targets();
     test_split_key();
     test_drop_and_split();
