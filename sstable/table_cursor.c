@@ -277,15 +277,6 @@ static inline bool is_beyond(const struct table_cursor *c, const struct index *i
            slice_compare(index_key(index, number - 1), c->options.upper) >= 0;
 }
 
-/* The block that a walk comes to next, while it goes through this one. */
-static void prefetch_neighbour(const struct cursor_side *side, bool forward)
-{
-    uint32_t number = forward ? side->number + 1 : side->number - 1; /* wraps round at the first */
-
-    if (side->frame && number < side->part->index.count)
-        prefetch_frame(&side->part->slots[number]);
-}
-
 /* To the first entry of the block (part, number), or of the next one that is not passed over; a block has at least
  * one entry. */
 static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t number)
@@ -310,10 +301,7 @@ static bool data_block_from(struct table_cursor *c, uint32_t part, uint32_t numb
         if (is_beyond(c, &current->index, number))
             break;
         c->data.at = 0;
-        if (!data_load(c, part, number))
-            return false;
-        prefetch_neighbour(&c->data, true);
-        return true;
+        return data_load(c, part, number);
     }
     return data_end(c);
 }
@@ -346,7 +334,6 @@ static bool data_block_before(struct table_cursor *c, uint32_t part, uint32_t nu
     if (!data_load(c, part, number))
         return false;
     c->data.at = c->data.block->count - 1;
-    prefetch_neighbour(&c->data, false);
     return true;
 }
 
