@@ -177,18 +177,31 @@ static helios_status make(struct helios_db *db, struct feed_consumer *c, struct 
     return status;
 }
 
-static helios_status create(struct helios_db *db, helios_slice name, helios_seq from, bool before_images,
-                            struct feed_consumer **out)
+/* One that nobody knows of yet, without a place. */
+static helios_status fresh(struct helios_db *db, helios_slice name, bool before_images,
+                           struct feed_consumer **out)
 {
-    struct feed_consumer *c = NULL;
-    helios_status status = consumer_new(name, &c);
+    struct feed_consumer *c;
+    helios_status status = consumer_new(name, out);
 
     if (status != HELIOS_OK)
         return status;
+    c = *out;
     c->before_images = before_images;
     c->fresh = true;
     c->created = io_time(db->fs);
     consumer_set_active(db, c, c->created);
+    return HELIOS_OK;
+}
+
+static helios_status create(struct helios_db *db, helios_slice name, helios_seq from, bool before_images,
+                            struct feed_consumer **out)
+{
+    struct feed_consumer *c = NULL;
+    helios_status status = fresh(db, name, before_images, &c);
+
+    if (status != HELIOS_OK)
+        return status;
     mutex_lock(&db->feed.move_mu);
     status = begin_locked(db, c, from);
     mutex_unlock(&db->feed.move_mu);
@@ -331,14 +344,10 @@ static helios_status create_gone(struct helios_db *db, helios_slice name, helios
                                  struct feed_consumer **out)
 {
     struct feed_consumer *c = NULL;
-    helios_status status = consumer_new(name, &c);
+    helios_status status = fresh(db, name, true, &c);
 
     if (status != HELIOS_OK)
         return status;
-    c->before_images = true;
-    c->fresh = true;
-    c->created = io_time(db->fs);
-    consumer_set_active(db, c, c->created);
     c->acked = from - 1;
     c->lost = true; /* as what it stands at has gone, or its history; the next open looks again */
     status =

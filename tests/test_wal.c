@@ -825,6 +825,20 @@ static void power_cuts(bool mapped, int stride)
 
 /* ---- errors ---- */
 
+/* Behind the failed sync: what the one before it covered is all that is left. */
+static void lose_all_but_first(struct world *w)
+{
+    assert(wal_durable_seq(w->wal) == 1);
+    assert(wal_close(w->wal, NULL) == HELIOS_IO);
+    w->wal = NULL;
+    w->last = (struct wal_recovery){0};
+    io_faulty_power_cut(w->fs, IO_DAMAGE_DROP_ALL, 1);
+    world_must_open(w);
+    assert(seen.count == 1);
+    world_close(w);
+    world_free(w);
+}
+
 static void failed_sync(bool mapped)
 {
     struct world w;
@@ -848,15 +862,7 @@ static void failed_sync(bool mapped)
     assert(strstr(helios_last_error(), "00000001.wal"));
     assert(wal_error(w.wal) == HELIOS_IO);
     assert(wal_prepare(w.wal, 1 << 20) == HELIOS_IO);
-    assert(wal_durable_seq(w.wal) == 1);
-    assert(wal_close(w.wal, NULL) == HELIOS_IO);
-    w.wal = NULL;
-    w.last = (struct wal_recovery){0};
-    io_faulty_power_cut(w.fs, IO_DAMAGE_DROP_ALL, 1);
-    world_must_open(&w);
-    assert(seen.count == 1);
-    world_close(&w);
-    world_free(&w);
+    lose_all_but_first(&w);
 }
 
 /* The keeper has unmapped it, and its pages are on their way. */
@@ -899,15 +905,7 @@ static void failed_sync_of_left(void)
     assert(sync_now(&w) == HELIOS_IO);
     io_faulty_plan(w.fs, NULL);
     assert(sync_now(&w) == HELIOS_IO);
-    assert(wal_durable_seq(w.wal) == 1);
-    assert(wal_close(w.wal, NULL) == HELIOS_IO);
-    w.wal = NULL;
-    w.last = (struct wal_recovery){0};
-    io_faulty_power_cut(w.fs, IO_DAMAGE_DROP_ALL, 1);
-    world_must_open(&w);
-    assert(seen.count == 1);
-    world_close(&w);
-    world_free(&w);
+    lose_all_but_first(&w);
 }
 
 /* Left, unmapped and never synced: lost with the power like anything else, and never half of it. */
