@@ -37,12 +37,16 @@ SCENARIOS = {
     "ycsb4": ("fillrandom,ycsba@4,ycsbb@4,ycsbc@4,ycsbf@4,ycsbd@4,ycsbe@4", ["--value=1000", "--num=1000000"], None),
     "memory": ("fillrandom,readrandom,seekrandom,readseq,readreverse,readrandom-cold,seekrandom-cold,readseq-cold",
                ["--num=10000000", "--reads=2000000", "--cache=64M"], None),
+    # Write amplification, and what is left of the old versions once the process is idle.
+    "overwrites": ("fillrandom,overwrites", ["--num=10000000", "--versions=5"], ["helios", "rocksdb"]),
+    "mixed": ("fillrandom,mixed", ["--seconds=600"], None),
     "open": ("fillseq,open", ["--num=9500000", "--value=1000", "--memtable=4M", "--file=2500K"], None),
     "replay": ("replay", ["--memtable=256M"], None),
     "replay1k": ("replay", ["--memtable=256M", "--value=1000"], None),
 }
-ALL = ["main", "history", "kb", "ycsb", "ycsb4", "memory", "replay", "scaling"]
-SIZES = ("num", "reads", "synced", "value", "keys", "memtable", "cache", "file", "retention")
+ALL = ["main", "history", "kb", "ycsb", "ycsb4", "memory", "overwrites", "mixed", "replay", "scaling"]
+SIZES = ("num", "reads", "synced", "value", "keys", "memtable", "cache", "file", "retention", "versions",
+         "seconds")
 
 
 def run(program, arguments, workloads):
@@ -165,7 +169,7 @@ def measure(options, programs, name, engines, scratch, recorder):
     workloads = options.workloads or workloads
     arguments = [f"--dir={scratch}", *arguments_of(options, arguments)]
     engines = [engine for engine in engines if not only or engine in only]
-    loops = ",".join(w for w in workloads.split(",") if w not in ("open", "replay"))
+    loops = ",".join(w for w in workloads.split(",") if w not in ("open", "replay", "mixed"))
     if loops and not only:
         recorder.keep(run(programs / "bench-null", arguments, loops), scenario=name)
     for number in range(options.rounds):

@@ -22,7 +22,9 @@ LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 70, 170, 10, 40, 260  # of the curves
 TITLES = {
     "main": "Data in cache: 2 M records of 116 bytes", "history": "The same with 24 h of history, as Helios is by default",
     "kb": "Values of 1 KB", "ycsb": "YCSB A to F, one thread, records of 1 KB", "ycsb4": "YCSB A to F, four threads",
-    "memory": "Larger than the cache: 10 M records, 64 MiB", "open": "Opening a large database",
+    "memory": "Larger than the cache: 10 M records, 64 MiB",
+    "overwrites": "10 M records overwritten five times", "mixed": "Ten minutes of everything at once",
+    "open": "Opening a large database",
     "replay": "Opening with a log to replay", "replay1k": "Opening with a log of 1 KB values"}
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 66em; margin: 2em auto; padding: 0 1em; color: #1e293b }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em } figure { margin: 1.2em 0 } figcaption { font-weight: 600 }

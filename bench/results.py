@@ -41,6 +41,15 @@ GOALS = {
     ("memory", "readseq-cold", OPS): {BEST: 1},
 }
 
+# What is to be no larger, of Helios alone or over the peer: (scenario, workload, its name, path, peer, most, unit's size, unit).
+LIMITS = [
+    ("overwrites", "overwrites", "write amplification", ("write_amplification",), BASE, 0.7, 1, "x"),
+    ("overwrites", "overwrites", "space over live data", ("space_amplification",), None, 1.15, 1, "x"),
+    ("overwrites", "overwrites", "until idle", ("settle_seconds",), None, 60, 1, " s"),
+    ("mixed", "mixed", "longest pause", ("nanos", "max"), None, 100, 1e6, " ms"),
+    ("mixed", "mixed", "gets, p99.99", ("get_nanos", "p99.99"), None, 5, 1e6, " ms"),
+]
+
 
 def median(values):
     return statistics.median(values) if values else None
@@ -141,6 +150,14 @@ def peak(results, engine, writes):
     return max((value for value in found if value), default=None)
 
 
+def limit_verdicts(results):
+    for scenario, workload, figure, path, peer, most, size, unit in LIMITS:
+        value = results.median(scenario, "helios", workload, *path)
+        theirs = results.median(scenario, peer, workload, *path) if peer else size
+        if value is not None and theirs:
+            yield Verdict(scenario, workload, figure, peer or "", value / theirs, most, at_least=False, unit=unit)
+
+
 def memory_verdicts(results):
     mine, theirs = peak(results, "helios", False), peak(results, BASE, False)
     if mine and theirs:
@@ -158,7 +175,7 @@ def verdicts(results):
             value, name = results.ratio(scenario, workload, peer, *path)
             if value is not None:
                 found.append(Verdict(scenario, workload, "writer" if path == WRITER else "", name, value, goal))
-    return found + list(memory_verdicts(results))
+    return found + list(memory_verdicts(results)) + list(limit_verdicts(results))
 
 
 # ---- numbers for people ----
@@ -228,11 +245,10 @@ def engine_rows(results, scenario, wanted, cells):
             if results.values(scenario, engine, workload, *wanted)]
 
 
-def latency_table(results, scenario):
-    rows = engine_rows(results, scenario, ("nanos",), lambda e, w: [
-        time(results.median(scenario, e, w, "nanos", name)) for name in PERCENTILES])
-    return "Latency of an operation (of a batch in fillbatch), medians of rounds", ["workload", "engine",
-                                                                                    *PERCENTILES], rows
+def latency_table(results, scenario, figure, title):
+    rows = engine_rows(results, scenario, (figure,), lambda e, w: [
+        time(results.median(scenario, e, w, figure, name)) for name in PERCENTILES])
+    return title, ["workload", "engine", *PERCENTILES], rows
 
 
 def cpu_table(results, scenario):
@@ -276,6 +292,8 @@ def scenario_tables(results, scenario):
     """Those that have rows."""
     tables = [rates_table(results, scenario, OPS, "Operations/s, medians of rounds; spread: (max - min) / median"),
               rates_table(results, scenario, WRITER, "Writes/s beside the readers of readwhilewriting"),
-              opening_table(results, scenario), latency_table(results, scenario), cpu_table(results, scenario),
+              opening_table(results, scenario),
+              latency_table(results, scenario, "nanos", "Latency of an operation (of a batch in fillbatch), medians of rounds"),
+              latency_table(results, scenario, "get_nanos", "Latency of the gets among them"), cpu_table(results, scenario),
               costs_table(results, scenario)]
     return [table for table in tables if table[2]]
