@@ -980,6 +980,10 @@ has err 'is a database'
 expect 2 bench --workloads nonsense --quick
 [ -z "$(ls -d helios-bench-* 2>/dev/null)" ] || fail "a failed bench left its directory behind"
 expect 2 bench --threads 0
+# A disk that takes less than the question how long its syncs take.
+(trap '' XFSZ && ulimit -f 8 && "$tool" bench limited --quick >/dev/null 2>err)
+[ $? -eq 3 ] || { fail "bench on a full disk"; cat err; }
+[ ! -e limited ] || fail "bench on a full disk left its directory behind"
 mkdir kept && echo mine >kept/file
 expect 0 bench kept --count 1000 --workloads fillseq
 [ "$(ls kept)" = file ] || fail "bench changed what was in the directory"

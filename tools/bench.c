@@ -207,24 +207,6 @@ static void print_header(const struct bench *bench)
            "max");
 }
 
-/* A directory of our own in the one that was named, which is made if it is not there, so that nothing is touched that was
- * there before. */
-static int make_scratch(struct bench *bench)
-{
-    struct args *args = bench->args;
-    const char *directory = args->dir ? args->dir : args->word_count ? args->words[0] : ".";
-
-    snprintf(bench->path, sizeof(bench->path), "%s/HELIOS", directory);
-    if (access(bench->path, F_OK) == 0)
-        return report_usage(args, "%s is a database: name a directory beside it, on the same disk", directory);
-    bench->made_directory = mkdir(directory, 0777) == 0;
-    if (snprintf(bench->path, sizeof(bench->path), "%s/helios-bench-XXXXXX", directory) >= PATH_BYTES)
-        return report_usage(args, "the path of the directory is too long");
-    if (!mkdtemp(bench->path) || bench_disk_probe(bench->path, &bench->disk) != 0)
-        return report_system(args, "%s", bench->path);
-    return EXIT_CODE_OK;
-}
-
 /* helios_destroy has removed the files; the directories go if nobody else put anything there. */
 static void remove_scratch(struct bench *bench)
 {
@@ -235,6 +217,27 @@ static void remove_scratch(struct bench *bench)
         return;
     *end = '\0';
     rmdir(bench->path);
+}
+
+/* A directory of our own in the one that was named, which is made if it is not there, so that nothing is touched that was
+ * there before. */
+static int make_scratch(struct bench *bench)
+{
+    struct args *args = bench->args;
+    const char *directory = args->dir ? args->dir : args->word_count ? args->words[0] : ".";
+    int code;
+
+    snprintf(bench->path, sizeof(bench->path), "%s/HELIOS", directory);
+    if (access(bench->path, F_OK) == 0)
+        return report_usage(args, "%s is a database: name a directory beside it, on the same disk", directory);
+    bench->made_directory = mkdir(directory, 0777) == 0;
+    if (snprintf(bench->path, sizeof(bench->path), "%s/helios-bench-XXXXXX", directory) >= PATH_BYTES)
+        return report_usage(args, "the path of the directory is too long");
+    if (mkdtemp(bench->path) && bench_disk_probe(bench->path, &bench->disk) == 0)
+        return EXIT_CODE_OK;
+    code = report_system(args, "%s", bench->path);
+    remove_scratch(bench);
+    return code;
 }
 
 static void explain(const struct bench *bench)
