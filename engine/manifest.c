@@ -263,7 +263,8 @@ static helios_status loading_add(struct loading *l, const struct manifest_field 
     struct table_file *file = NULL;
     helios_status status;
 
-    if (level >= LEVEL_COUNT || f->numbers[4] > 1 || f->largest.size < KEY_LAYER_BYTES)
+    if (level >= LEVEL_COUNT || f->numbers[4] > 1 || f->smallest.size < KEY_LAYER_BYTES ||
+        f->largest.size < KEY_LAYER_BYTES)
         return fail_corrupt("%s: edit at %" PRIu64 ": a file with impossible bounds", l->name, l->at);
     if (l->counts[level] == l->capacities[level]) {
         size_t capacity = l->capacities[level] ? l->capacities[level] * 2 : 16;

@@ -262,6 +262,33 @@ bool version_overlaps(const struct version *version, uint32_t level, helios_slic
     return false;
 }
 
+static int compare_numbers(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* A table that two places list would go with the first of them. */
+static helios_status validate_numbers(const struct version *version)
+{
+    uint64_t *numbers = mem_array(version->file_count + 1, sizeof(*numbers));
+    size_t count = 0;
+    helios_status status = HELIOS_OK;
+
+    if (!numbers)
+        return fail_no_memory((version->file_count + 1) * sizeof(*numbers));
+    for (size_t l = 0; l < LEVEL_COUNT; l++)
+        for (size_t i = 0; i < version->levels[l].count; i++)
+            numbers[count++] = version->levels[l].files[i]->number;
+    qsort(numbers, count, sizeof(*numbers), compare_numbers);
+    for (size_t i = 1; i < count && status == HELIOS_OK; i++)
+        if (numbers[i - 1] == numbers[i])
+            status = fail_corrupt("table %08" PRIu64 ".sst is listed twice", numbers[i]);
+    mem_free(numbers);
+    return status;
+}
+
 helios_status version_validate(const struct version *version)
 {
     for (size_t l = 0; l < LEVEL_COUNT; l++) {
@@ -282,7 +309,7 @@ helios_status version_validate(const struct version *version)
                                     level->files[i - 1]->number, file->number, l);
         }
     }
-    return HELIOS_OK;
+    return validate_numbers(version);
 }
 
 void version_check(const struct version *version)

@@ -7,6 +7,7 @@
 #include "base/coding.h"
 #include "base/hash.h"
 #include "engine/engine_internal.h"
+#include "fuzz/api_misuse.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -506,6 +507,85 @@ static void upkeep(struct world *w)
     }
 }
 
+/* Net changes of tables, in windows. */
+static void read_deltas(struct world *w)
+{
+    helios_deltas_options options = HELIOS_DELTAS_OPTIONS_INIT;
+    helios_deltas *deltas = NULL;
+    helios_delta_window window;
+    helios_delta delta;
+    uint8_t b = byte(w);
+
+    options.branch = branch(w);
+    options.since = seq(w);
+    options.memory = b & 1 ? 500 : 0;
+    options.unsynced = true;
+    if (b & 2)
+        options.consumer = name(w);
+    if (helios_deltas_new(w->db, &options, &deltas) == HELIOS_OK)
+        for (int i = 0; i < 4 && helios_deltas_window(deltas, 0, &window) == HELIOS_OK; i++)
+            while (helios_deltas_next(deltas, &delta))
+                assert(delta.commit <= window.upto || window.upto == HELIOS_SEQ_NONE);
+    (void)helios_deltas_status(deltas);
+    (void)helios_deltas_upto(deltas);
+    helios_deltas_free(deltas);
+}
+
+/* What a cursor gives is this database's own, so it is skipped, or refused. */
+static void apply_own(struct world *w)
+{
+    helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+    helios_changes *changes = NULL;
+    const helios_change *entries;
+    helios_apply_result result;
+    helios_seq before;
+    size_t n;
+
+    options.from = seq(w);
+    options.for_apply = options.unsynced = true;
+    if (helios_changes_new(w->db, &options, &changes) == HELIOS_OK &&
+        helios_changes_next_commit(changes, 0, &entries, &n) == HELIOS_OK) {
+        before = helios_latest(w->db);
+        (void)helios_apply(w->db, NULL, entries, n - (n > 1 ? byte(w) & 1 : 0), &result);
+        assert(helios_latest(w->db) == before);
+    }
+    helios_changes_free(changes);
+}
+
+static void deltas_and_rest(struct world *w)
+{
+    helios_diff_options diff = HELIOS_DIFF_OPTIONS_INIT;
+    helios_diff_counts counts;
+    helios_merge_info *merges = NULL;
+    char *json = NULL;
+    uint64_t bytes;
+    size_t n;
+
+    switch (byte(w) % 6) {
+    case 0: read_deltas(w); break;
+    case 1: apply_own(w); break;
+    case 2:
+        diff.lower = key(w);
+        diff.keys_only = byte(w) & 1;
+        (void)helios_diff_count(w->db, (helios_point){branch(w), seq(w)}, (helios_point){branch(w), seq(w)},
+                                &diff, &counts);
+        break;
+    case 3:
+        if (helios_branch_merges(w->db, branch(w), &merges, &n) == HELIOS_OK)
+            helios_free(merges);
+        break;
+    case 4:
+        if (helios_stats_json(w->db, &json) == HELIOS_OK)
+            helios_free(json);
+        (void)helios_approximate_size(w->db, branch(w), key(w), key(w), &bytes);
+        break;
+    default:
+        (void)helios_applied(w->db, &w->buf);
+        (void)helios_resume(w->db);
+        (void)helios_checkpoint(w->db, "/copy"); /* one is there, or it is made */
+    }
+}
+
 /* Each of them says that there is no database, and does nothing. */
 static void call_without(void)
 {
@@ -525,9 +605,32 @@ static void call_without(void)
     assert(helios_close(NULL) == HELIOS_OK);
 }
 
+static uint8_t any_byte(void *arg)
+{
+    return byte(arg);
+}
+
+static void misuse(struct world *w)
+{
+    const size_t s = slot(w);
+    const struct misuse m = {.byte = any_byte,
+                             .arg = w,
+                             .db = w->db,
+                             .batch = w->batch[s],
+                             .iter = w->iter[s],
+                             .txn = w->txn[s],
+                             .history = w->history[s],
+                             .commits = w->commits[s],
+                             .diff = w->diff[s],
+                             .changes = w->changes[s]};
+
+    api_misuse(&m);
+}
+
 static void (*const calls[])(struct world *) = {
     write_something, write_something, write_something, read_something, iterate, iterate,
     transact,        transact,        use_branches,    walk_history,   feed,    upkeep,
+    deltas_and_rest, misuse,          misuse,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
