@@ -1,6 +1,7 @@
 /* batch.c - helios_batch: operations gathered in the form of a log record's body, so that committing
  * copies them once. Of several operations on one key only the last one reaches the memtable; a small
- * hash table finds the earlier ones. */
+ * hash table finds the earlier ones, made when a key comes that is not above the one before it: who loads
+ * sorted records pays a comparison for each and no table. */
 #include "engine/batch.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -111,13 +112,17 @@ void helios_batch_free(helios_batch *batch)
 
 void helios_batch_clear(helios_batch *batch)
 {
+    bool ascended;
+
     if (!batch)
         return;
+    ascended = batch_ascends(batch);
     batch->body.size = 0;
     batch->count = batch->range_deletes = batch->acks = 0;
+    batch->ascending = batch->last_key = 0;
     batch->user_bytes = 0;
     batch->error.status = HELIOS_OK;
-    if (batch->table_size)
+    if (batch->table_size && !ascended)
         memset(batch->table, 0, batch->table_size * sizeof(*batch->table));
 }
 
@@ -161,6 +166,7 @@ static void table_add(struct helios_batch *batch, size_t index)
     batch->table[at] = (uint32_t)index + 1;
 }
 
+/* Room for one operation more. */
 static helios_status table_grow(struct helios_batch *batch)
 {
     size_t size = batch->table_size ? batch->table_size * 2 : 64;
@@ -176,6 +182,33 @@ static helios_status table_grow(struct helios_batch *batch)
     batch->table_size = size;
     for (size_t i = 0; i < batch->count; i++)
         if (batch_at(batch, i).kind != KIND_RANGE_DELETE && !batch->ops[i].superseded)
+            table_add(batch, i);
+    return HELIOS_OK;
+}
+
+static bool table_full(const struct helios_batch *batch)
+{
+    return (batch->count + 1) * 2 > batch->table_size;
+}
+
+static uint64_t hash_op(uint8_t space, helios_slice key)
+{
+    return hash_seeded(key.data, key.size, space);
+}
+
+/* The keys so far ascended, the next does not: from now on they are looked up. */
+static helios_status table_begin(struct helios_batch *batch)
+{
+    batch->ascending = 0; /* and there is an operation, so that it is not the count any more */
+    for (size_t i = 0; i < batch->count; i++) {
+        struct op op = batch_at(batch, i);
+
+        batch->ops[i].hash = hash_op(op.space, op.key);
+    }
+    if (table_full(batch))
+        return table_grow(batch);
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch_at(batch, i).kind != KIND_RANGE_DELETE)
             table_add(batch, i);
     return HELIOS_OK;
 }
@@ -258,21 +291,56 @@ void batch_truncate(struct helios_batch *batch, size_t count)
     }
 }
 
-static helios_status append_op(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
-                               helios_slice value)
+static bool is_above_last(const struct helios_batch *batch, uint8_t space, helios_slice key)
+{
+    if (batch->last_key == 0)
+        return true;
+    if (space != batch->last_space)
+        return space > batch->last_space;
+    return slice_compare(slice_make(batch->body.data + batch->last_key, batch->last_key_size), key) < 0;
+}
+
+static helios_status append_ascending(struct helios_batch *batch, enum key_kind kind, uint8_t space,
+                                      helios_slice key, helios_slice value)
+{
+    helios_status status = batch_append(batch, kind, space, key, value);
+
+    if (status != HELIOS_OK)
+        return status;
+    batch->ascending = batch->count;
+    if (kind != KIND_RANGE_DELETE) {
+        batch->last_key = batch->body.size - value.size - key.size;
+        batch->last_key_size = key.size;
+        batch->last_space = space;
+    }
+    return HELIOS_OK;
+}
+
+static helios_status append_hashed(struct helios_batch *batch, enum key_kind kind, uint8_t space,
+                                   helios_slice key, helios_slice value)
 {
     helios_status status = HELIOS_OK;
 
-    if (batch->table_size ? (batch->count + 1) * 2 > batch->table_size : batch->count == 1)
+    if (batch_ascends(batch))
+        status = table_begin(batch);
+    else if (table_full(batch))
         status = table_grow(batch);
     if (status == HELIOS_OK)
         status = batch_append(batch, kind, space, key, value);
     if (status != HELIOS_OK)
         return status;
-    batch->ops[batch->count - 1].hash = hash_seeded(key.data, key.size, space);
-    if (kind != KIND_RANGE_DELETE && batch->table_size)
+    batch->ops[batch->count - 1].hash = hash_op(space, key);
+    if (kind != KIND_RANGE_DELETE)
         table_add(batch, batch->count - 1);
     return HELIOS_OK;
+}
+
+static helios_status append_op(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,
+                               helios_slice value)
+{
+    if (batch_ascends(batch) && (kind == KIND_RANGE_DELETE || is_above_last(batch, space, key)))
+        return append_ascending(batch, kind, space, key, value);
+    return append_hashed(batch, kind, space, key, value);
 }
 
 void batch_add(struct helios_batch *batch, enum key_kind kind, uint8_t space, helios_slice key,

@@ -15,7 +15,7 @@
 
 struct batch_op {
     uint64_t offset; /* in the body */
-    uint64_t hash;   /* of space and key */
+    uint64_t hash;   /* of space and key, once keys are hashed */
     bool superseded; /* a later operation of the same batch decides about this key */
 };
 
@@ -27,8 +27,13 @@ struct helios_batch {
     size_t acks; /* operations that acknowledge for a consumer; see feed_acks.c */
     uint64_t user_bytes;
     bool several_branches; /* every op names its own: batch_append_on() alone adds */
-    uint32_t *table;       /* open addressing over ops that put or delete a key: index + 1 */
-    size_t table_size;     /* a power of two; 0: not built */
+    /* The count, as long as all were added by batch_add() and keys ascend, range deletes aside: until then nothing is
+     * hashed and the table is empty. */
+    size_t ascending;
+    size_t last_key, last_key_size; /* the key before, in the body; 0: there is none */
+    uint8_t last_space;
+    uint32_t *table;   /* open addressing over ops that put or delete a key: index + 1 */
+    size_t table_size; /* a power of two; 0: not built */
     struct error_note error;
 };
 
@@ -47,6 +52,11 @@ size_t op_header(unsigned char out[OP_HEADER_MAX], enum key_kind kind, uint8_t s
 /* The next op of a body; false: damaged (or at its end, which the caller counts). */
 bool op_read(struct reader *, bool several_branches, struct op *);
 struct op batch_at(const struct helios_batch *, size_t index);
+/* The operations that put or delete a key are known to be in order by space and key, each key once. */
+static inline bool batch_ascends(const struct helios_batch *batch)
+{
+    return batch->ascending == batch->count;
+}
 void batch_add(struct helios_batch *, enum key_kind, uint8_t space, helios_slice key, helios_slice value);
 /* For transactions, which keep their own index of keys: an operation more, its arguments checked by the caller, and
  * back to the first `count` ones. Nothing is superseded by it; init and release are for a batch inside
