@@ -15,6 +15,10 @@ struct ingest {
  * of version 1 (NULL: none). On failure nothing is left. */
 helios_status ingest_build(struct helios_db *, struct cursor *, const struct rangedel_set *,
                            struct ingest *) CHECKED;
+/* The same of a settled write set on a branch, which stays as it is. A large one is written in several pieces at once: the
+ * threads of the pool that have nothing else to do take part. */
+helios_status ingest_build_set(struct helios_db *, helios_branch_id, const struct write_set *,
+                               struct ingest *) CHECKED;
 /* Commits them on a branch (WAL_BRANCH_MANY: on several). Takes over the footprint (NULL: unknown). txn: validates, may be
  * NULL. On failure nothing is visible and the tables are gone, but where the next open decides. Releases the ingest. */
 helios_status ingest_commit(struct helios_db *, helios_branch_id, helios_durability, struct ingest *,
