@@ -3,8 +3,8 @@
  *   0       8         12      16        32       40         56     64
  *   | magic | version | flags | file id | number | reserved | xxh3 |
  *
- * The file id is random; it salts every other checksum in the file. `reserved` (16 bytes) is for the
- * key id and nonce base of encryption at rest. xxh3 covers [0, 56), unseeded. */
+ * The file id is random; it salts every other checksum in the file. `reserved`, of an encrypted file: the id of the data
+ * key (u32), twelve random bytes; else not looked at. xxh3 covers [0, 56), unseeded. */
 #ifndef HELIOS_BASE_FILE_HEADER_H
 #define HELIOS_BASE_FILE_HEADER_H
 #include "base/status.h"
@@ -15,11 +15,15 @@ enum {
     FILE_FLAGS = 12,
     FILE_ID = 16,
     FILE_NUMBER = 32,
-    FILE_RESERVED = 40,
+    FILE_KEY_ID = 40,
+    FILE_DRAW = 44,
     FILE_XXH3 = 56,
     FILE_HEADER_SIZE = 64,
+    FILE_MAGIC_SIZE = 8,
     FILE_ID_SIZE = 16,
+    FILE_DRAW_SIZE = 12,
     FORMAT_VERSION = 1,
+    FILE_ENCRYPTED = 1, /* the one feature flag */
 };
 
 #define MAGIC_IDENTITY "HELIOSDB"
@@ -28,11 +32,14 @@ enum {
 #define MAGIC_INDEX    "HELIOSIX"
 #define MAGIC_ARCHIVE  "HELIOSAR"
 #define MAGIC_TABLE    "HELIOSST"
+#define MAGIC_KEYS     "HELIOSKY"
 
 struct file_header {
-    uint32_t flags; /* feature flags; none is defined yet, so any is HELIOS_UNSUPPORTED */
+    uint32_t flags; /* FILE_ENCRYPTED; any other is HELIOS_UNSUPPORTED */
     unsigned char id[FILE_ID_SIZE];
     uint64_t number;
+    uint32_t key_id; /* encrypted: the data key, and what else the file's own key is made of */
+    unsigned char draw[FILE_DRAW_SIZE];
     uint64_t salt; /* derived from id; not stored */
 };
 

@@ -46,6 +46,7 @@ static helios_status open_output(struct merge *m)
     m->number = m->job->next_number(m->job->next_number_arg);
     table_file_path(m->job->home, m->number, path, sizeof(path));
     options.fs = m->job->home->fs;
+    options.crypt = m->job->home->crypt;
     options.path = path;
     options.number = m->number;
     m->grandparent_bytes = 0;

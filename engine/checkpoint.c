@@ -2,6 +2,7 @@
  * copied up to the visible edge (a link would share later writes). The copy has a new uuid. */
 #include "engine/feed.h"
 #include "engine/identity.h"
+#include "engine/keys.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -65,7 +66,7 @@ static helios_status copy_locked(const struct copying *c)
     struct helios_db *db = c->db;
     const struct version *version = db->version;
     struct manifest_state state = db->manifest_state;
-    struct identity identity = {0};
+    struct identity identity = {.encrypted = db->keys != NULL};
     helios_status status = HELIOS_OK;
 
     for (size_t l = 0; l < LEVEL_COUNT; l++)
@@ -77,8 +78,10 @@ static helios_status copy_locked(const struct copying *c)
         status = feed_tables_link(db, c->path, state.feed_first);
     if (status == HELIOS_OK)
         status = sync_folders(c);
+    if (status == HELIOS_OK && db->keys)
+        status = keys_copy(db->keys, c->path);
     if (status == HELIOS_OK)
-        status = manifest_write_copy(db->fs, c->path, &state, version);
+        status = manifest_write_copy(db->fs, keys_crypt(db->keys), c->path, &state, version);
     if (status == HELIOS_OK)
         status = identity_draw(db->fs, db->node_id, &identity);
     if (status == HELIOS_OK)

@@ -623,8 +623,8 @@ helios_status commit_write(struct helios_db *db, helios_branch_id branch, helios
         return ingest_write(db, branch, durability, set, commit);
     pace_writer(db, set->user_bytes);
     if (db->wal && durability != HELIOS_DURABILITY_NONE) {
-        record_size = wal_record_size(set->body_size);
-        body_hash = hash_body(set);
+        record_size = wal_record_room(db->wal, set->body_size);
+        body_hash = wal_is_encrypted(db->wal) ? 0 : hash_body(set);
     }
     status = preparation_init(&p, branch, set);
     if (status == HELIOS_OK)

@@ -117,6 +117,7 @@ struct helios_db {
     struct io_fs *fs;
     bool owns_fs; /* an in-memory database brings its own */
     struct io_lock *lock;
+    struct keys *keys; /* NULL: not encrypted */
     unsigned char uuid[16], node_id[16];
     uint64_t created;
     uint64_t ingest_bytes;   /* a commit above goes into tables directly */

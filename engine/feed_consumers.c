@@ -175,6 +175,12 @@ static void hold_nothing_locked(struct helios_db *db, struct feed_consumer *c)
     c->due_commit = 0;
 }
 
+/* LOG is not encrypted. */
+static const char *name_for_log(const struct helios_db *db, const struct feed_consumer *c)
+{
+    return db->keys ? "(its name is encrypted)" : c->name;
+}
+
 void feed_consumers_expire(struct helios_db *db)
 {
     struct feed *feed = &db->feed;
@@ -194,7 +200,7 @@ void feed_consumers_expire(struct helios_db *db)
         event_log_say(db->events,
                       "consumer_expiry: consumer \"%s\" was not heard of for %" PRIu64
                       " s; it holds nothing from %" PRIu64 " on any more",
-                      c->name, (now - c->quiet_from + c->quiet) / 1000000, c->acked + 1);
+                      name_for_log(db, c), (now - c->quiet_from + c->quiet) / 1000000, c->acked + 1);
     }
     mutex_unlock(&feed->mu);
 }
@@ -215,7 +221,8 @@ void feed_consumers_passed(struct helios_db *db)
         c->lost = true;
         hold_nothing_locked(db, c);
         event_log_say(db->events, "%s: entries up to %" PRIu64 " have gone, consumer \"%s\" stood at %" PRIu64,
-                      c->expired ? "consumer_expiry" : "feed_retention_bytes", first - 1, c->name, c->acked);
+                      c->expired ? "consumer_expiry" : "feed_retention_bytes", first - 1, name_for_log(db, c),
+                      c->acked);
     }
     mutex_unlock(&feed->mu);
 }

@@ -25,7 +25,8 @@ bool numbered_name(const char *name, const char *ending, uint64_t *number)
 
 bool name_is_ours(const char *name)
 {
-    static const char *const names[] = {"HELIOS", "CURRENT", "CURRENT.tmp", "wal", "sst", "LOG", "LOG.old"};
+    static const char *const names[] = {"HELIOS", "CURRENT", "CURRENT.tmp", "wal",     "sst",
+                                        "LOG",    "LOG.old", "KEYS",        "KEYS.tmp"};
     uint64_t number;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -140,7 +141,7 @@ helios_status identity_draw(struct io_fs *fs, const unsigned char node_id[16], s
 helios_status identity_write(struct io_fs *fs, const char *directory, const struct identity *identity)
 {
     unsigned char bytes[IDENTITY_SIZE] = {0};
-    struct file_header header = {0};
+    struct file_header header = {.flags = identity->encrypted ? FILE_ENCRYPTED : 0};
     struct io_file *file = NULL;
     char path[PATH_BYTES];
     helios_status status = io_random(fs, header.id, sizeof(header.id));
@@ -189,6 +190,7 @@ helios_status identity_read(struct io_fs *fs, const char *directory, struct iden
     memcpy(identity->uuid, bytes + UUID_AT, 16);
     memcpy(identity->node_id, bytes + NODE_AT, 16);
     identity->created = get_u64(bytes + CREATED_AT);
+    identity->encrypted = header.flags & FILE_ENCRYPTED;
     return HELIOS_OK;
 }
 

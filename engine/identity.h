@@ -12,6 +12,7 @@ enum { IDENTITY_SIZE = 128 };
 struct identity {
     unsigned char uuid[16], node_id[16];
     uint64_t created;
+    bool encrypted; /* by the flag in the header: the rest of the file is not, here */
 };
 
 /* What is at path. */

@@ -245,7 +245,7 @@ helios_status ingest_commit(struct helios_db *db, helios_branch_id branch, helio
     if (status == HELIOS_OK) {
         handed = true;
         status = reserve_between(db, ingest->holds_gate ? WAL_BRANCH_MANY : branch, ingest->ops,
-                                 db->wal ? wal_record_size(body.size) : 0, footprint, &reserved);
+                                 db->wal ? wal_record_room(db->wal, body.size) : 0, footprint, &reserved);
     }
     if (!handed)
         footprint_unref(footprint);

@@ -18,6 +18,8 @@ enum {
 struct manifest {
     struct io_fs *fs;
     struct io_file *file;
+    struct crypt *keys;
+    struct crypt_file crypt; /* of the file */
     char *directory;
     char name[24];
     uint64_t number, salt, end, snapshot_bytes;
@@ -25,19 +27,45 @@ struct manifest {
     bool doubt;  /* an edit that failed may be found: its sync failed, or CURRENT may name its file */
 };
 
-/* ---- writing ---- */
+/* ---- writing ----
+ *
+ * An encrypted manifest is written by one open alone, and by that not again where a write has failed: each offset is
+ * sealed at once. The next open begins a new file, as the end of this one may be torn, or live on in a copy. */
+
+/* The first words of the header, and the body, encrypted if the file is. */
+static helios_status edit_seal(const struct manifest *manifest, helios_buf *edit)
+{
+    size_t body_size = edit->size - EDIT_HEADER;
+    helios_status status = buf_reserve(edit, edit->size + crypt_overhead(&manifest->crypt));
+    unsigned char *bytes = (unsigned char *)edit->data, *body;
+    helios_slice plain;
+
+    if (status != HELIOS_OK)
+        return status;
+    body = bytes + EDIT_HEADER;
+    plain = slice_make(body, body_size);
+    put_u32(bytes + EDIT_SIZE, (uint32_t)(body_size + crypt_overhead(&manifest->crypt)));
+    put_u32(bytes + 4, 0);
+    if (!crypt_is_on(&manifest->crypt))
+        return HELIOS_OK;
+    edit->size += CRYPT_TAG_SIZE;
+    return crypt_seal(&manifest->crypt, manifest->end, slice_make(bytes, EDIT_XXH3), &plain, 1, body);
+}
 
 static helios_status write_edit(struct manifest *manifest, helios_buf *edit)
 {
     static const unsigned char zeros[8];
     uint64_t body_size = edit->size - EDIT_HEADER;
-    unsigned char *bytes = (unsigned char *)edit->data;
+    unsigned char *bytes;
     helios_status status;
 
-    if (body_size > EDIT_BODY_MAX)
+    if (body_size > EDIT_BODY_MAX - CRYPT_TAG_SIZE)
         return fail(HELIOS_LIMIT, "%s: an edit of %" PRIu64 " bytes is too large", manifest->name, body_size);
-    put_u32(bytes + EDIT_SIZE, (uint32_t)body_size);
-    put_u32(bytes + 4, 0);
+    status = edit_seal(manifest, edit);
+    if (status != HELIOS_OK)
+        return status;
+    bytes = (unsigned char *)edit->data;
+    body_size = edit->size - EDIT_HEADER;
     put_u64(bytes + EDIT_XXH3, manifest_edit_checksum(bytes, body_size, manifest->salt, manifest->end));
     status = buf_append(edit, zeros, (8 - edit->size % 8) % 8);
     if (status != HELIOS_OK)
@@ -102,6 +130,8 @@ static helios_status create_file(struct manifest *manifest, uint64_t number)
     char path[PATH_BYTES];
     helios_status status = io_random(manifest->fs, header.id, sizeof(header.id));
 
+    if (status == HELIOS_OK)
+        status = crypt_file_begin(manifest->keys, &header, MAGIC_MANIFEST, &manifest->crypt);
     if (status != HELIOS_OK)
         return status;
     manifest_name(number, manifest->name);
@@ -121,7 +151,7 @@ static helios_status create_file(struct manifest *manifest, uint64_t number)
 static helios_status begin_file(struct manifest *manifest, struct manifest_state *state,
                                 const struct version *version)
 {
-    struct manifest fresh = {.fs = manifest->fs, .directory = manifest->directory};
+    struct manifest fresh = {.fs = manifest->fs, .keys = manifest->keys, .directory = manifest->directory};
     char old[PATH_BYTES], path[PATH_BYTES];
     helios_buf edit = {0};
     uint64_t number = state->next_file++;
@@ -142,6 +172,7 @@ static helios_status begin_file(struct manifest *manifest, struct manifest_state
         /* CURRENT may or may not have moved: only files that it surely does not name may go, and a
          * leftover costs nothing. The next edit tries again with a new number. */
         io_close(fresh.file);
+        crypt_file_release(&fresh.crypt);
         manifest->broken = true;
         return status;
     }
@@ -154,11 +185,13 @@ static helios_status begin_file(struct manifest *manifest, struct manifest_state
         }
     }
     fresh.snapshot_bytes = fresh.end;
+    crypt_file_release(&manifest->crypt);
     *manifest = fresh;
     return HELIOS_OK;
 }
 
-static helios_status manifest_new(struct io_fs *fs, const char *directory, struct manifest **out)
+static helios_status manifest_new(struct io_fs *fs, struct crypt *keys, const char *directory,
+                                  struct manifest **out)
 {
     struct manifest *manifest = mem_zalloc(sizeof(*manifest));
     char *copy = mem_text(directory);
@@ -169,6 +202,7 @@ static helios_status manifest_new(struct io_fs *fs, const char *directory, struc
         return fail_no_memory(sizeof(*manifest));
     }
     manifest->fs = fs;
+    manifest->keys = keys;
     manifest->directory = copy;
     *out = manifest;
     return HELIOS_OK;
@@ -179,15 +213,17 @@ void manifest_close(struct manifest *manifest)
     if (!manifest)
         return;
     io_close(manifest->file);
+    crypt_file_release(&manifest->crypt);
     mem_free(manifest->directory);
     mem_free(manifest);
 }
 
-helios_status manifest_create(struct io_fs *fs, const char *directory, struct manifest_state *state,
-                              const struct version *version, struct manifest **out)
+helios_status manifest_create(struct io_fs *fs, struct crypt *keys, const char *directory,
+                              struct manifest_state *state, const struct version *version,
+                              struct manifest **out)
 {
     struct manifest *manifest = NULL;
-    helios_status status = manifest_new(fs, directory, &manifest);
+    helios_status status = manifest_new(fs, keys, directory, &manifest);
 
     if (status == HELIOS_OK)
         status = begin_file(manifest, state, version);
@@ -199,12 +235,12 @@ helios_status manifest_create(struct io_fs *fs, const char *directory, struct ma
     return HELIOS_OK;
 }
 
-helios_status manifest_write_copy(struct io_fs *fs, const char *directory, const struct manifest_state *state,
-                                  const struct version *version)
+helios_status manifest_write_copy(struct io_fs *fs, struct crypt *keys, const char *directory,
+                                  const struct manifest_state *state, const struct version *version)
 {
     struct manifest_state copy = *state;
     struct manifest *manifest = NULL;
-    helios_status status = manifest_create(fs, directory, &copy, version, &manifest);
+    helios_status status = manifest_create(fs, keys, directory, &copy, version, &manifest);
 
     manifest_close(status == HELIOS_OK ? manifest : NULL);
     return status;
@@ -439,8 +475,7 @@ static helios_status read_current(struct io_fs *fs, const char *directory, char 
     return HELIOS_OK;
 }
 
-static helios_status load_all(struct manifest *manifest, struct loading *l, const unsigned char *bytes,
-                              uint64_t size)
+static helios_status load_all(struct manifest *manifest, struct loading *l, unsigned char *bytes, uint64_t size)
 {
     struct manifest_reader r = {.bytes = bytes, .size = size, .at = FILE_HEADER_SIZE, .salt = manifest->salt};
     helios_slice body;
@@ -448,7 +483,9 @@ static helios_status load_all(struct manifest *manifest, struct loading *l, cons
     size_t edits = 0;
 
     for (l->at = r.at; status == HELIOS_OK && manifest_next_edit(&r, &body); l->at = r.at) {
-        status = load_edit(l, body);
+        status = manifest_edit_open(&r, &manifest->crypt, l->name, l->at, &body);
+        if (status == HELIOS_OK)
+            status = load_edit(l, body);
         if (edits++ == 0)
             manifest->snapshot_bytes = r.at;
     }
@@ -457,7 +494,7 @@ static helios_status load_all(struct manifest *manifest, struct loading *l, cons
     if (edits == 0)
         return fail_corrupt("%s: the edit at %d is damaged", l->name, FILE_HEADER_SIZE);
     manifest->end = r.at;
-    manifest->broken = r.torn;
+    manifest->broken = r.torn || crypt_is_on(&manifest->crypt);
     /* A whole edit behind a damaged one was written after the damaged one had been synced. */
     for (uint64_t at = r.at + 8; r.torn && at + EDIT_HEADER < size; at += 8) {
         struct manifest_reader later = {.bytes = bytes, .size = size, .at = at, .salt = manifest->salt};
@@ -469,8 +506,9 @@ static helios_status load_all(struct manifest *manifest, struct loading *l, cons
     return HELIOS_OK;
 }
 
-helios_status manifest_open(struct io_fs *fs, const char *directory, struct table_home *home, bool read_only,
-                            struct manifest_state *state, struct version **version, struct manifest **out)
+helios_status manifest_open(struct io_fs *fs, struct crypt *keys, const char *directory,
+                            struct table_home *home, bool read_only, struct manifest_state *state,
+                            struct version **version, struct manifest **out)
 {
     struct manifest *manifest = NULL;
     struct loading l = {.home = home, .state = state};
@@ -478,7 +516,7 @@ helios_status manifest_open(struct io_fs *fs, const char *directory, struct tabl
     unsigned char *bytes = NULL;
     uint64_t size = 0;
     char path[PATH_BYTES];
-    helios_status status = manifest_new(fs, directory, &manifest);
+    helios_status status = manifest_new(fs, keys, directory, &manifest);
 
     if (status != HELIOS_OK)
         return status;
@@ -495,7 +533,9 @@ helios_status manifest_open(struct io_fs *fs, const char *directory, struct tabl
         goto out;
     manifest->number = header.number;
     manifest->salt = header.salt;
-    status = load_all(manifest, &l, bytes, size);
+    status = crypt_file_open(keys, &header, MAGIC_MANIFEST, path, &manifest->crypt);
+    if (status == HELIOS_OK)
+        status = load_all(manifest, &l, bytes, size);
     if (status == HELIOS_OK)
         status = loading_version(&l, version);
     if (status != HELIOS_OK || read_only)
@@ -536,6 +576,10 @@ helios_status manifest_dump(struct io_fs *fs, const char *path, void (*line)(voi
 
     if (status != HELIOS_OK)
         goto out;
+    if (header.flags & FILE_ENCRYPTED) {
+        status = fail(HELIOS_UNSUPPORTED, "%s: is encrypted", path);
+        goto out;
+    }
     r = (struct manifest_reader){.bytes = bytes, .size = size, .at = FILE_HEADER_SIZE, .salt = header.salt};
     for (uint64_t at = r.at; manifest_next_edit(&r, &body); at = r.at) {
         struct reader fields = reader_make(body.data, body.size);

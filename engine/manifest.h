@@ -44,12 +44,13 @@ struct manifest_state {
 struct manifest;
 
 /* Creates MANIFEST-<state.next_file> with a snapshot and points CURRENT to it, durably. */
-helios_status manifest_create(struct io_fs *, const char *directory, struct manifest_state *,
+helios_status manifest_create(struct io_fs *, struct crypt *, const char *directory, struct manifest_state *,
                               const struct version *, struct manifest **) CHECKED;
 /* Reads the live manifest: files come back as a version (home owns the tables). read_only: nothing will
  * be written. HELIOS_NOT_FOUND when there is no CURRENT. */
-helios_status manifest_open(struct io_fs *, const char *directory, struct table_home *, bool read_only,
-                            struct manifest_state *, struct version **, struct manifest **) CHECKED;
+helios_status manifest_open(struct io_fs *, struct crypt *, const char *directory, struct table_home *,
+                            bool read_only, struct manifest_state *, struct version **,
+                            struct manifest **) CHECKED;
 /* Appends an edit and syncs it. After a failure the file's end is in doubt: the next call begins a
  * new manifest with a snapshot of `after`. after: the version with the changes applied. */
 helios_status manifest_append(struct manifest *, struct manifest_state *, const struct version_change *,
@@ -73,8 +74,8 @@ helios_status file_record_encode(helios_buf *, const struct file_record *) CHECK
 bool file_record_read(struct reader *, struct file_record *);
 
 /* For checkpoints: writes a manifest and CURRENT for the same files into another directory. */
-helios_status manifest_write_copy(struct io_fs *, const char *directory, const struct manifest_state *,
-                                  const struct version *) CHECKED;
+helios_status manifest_write_copy(struct io_fs *, struct crypt *, const char *directory,
+                                  const struct manifest_state *, const struct version *) CHECKED;
 
 /* For dump: calls line(arg, text) for each field of each edit of the file, readable. */
 helios_status manifest_dump(struct io_fs *, const char *path, void (*line)(void *arg, const char *text),

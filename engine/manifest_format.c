@@ -198,6 +198,23 @@ bool manifest_next_edit(struct manifest_reader *r, helios_slice *body)
     return true;
 }
 
+helios_status manifest_edit_open(const struct manifest_reader *r, const struct crypt_file *crypt,
+                                 const char *path, uint64_t at, helios_slice *body)
+{
+    unsigned char *edit = r->bytes + at;
+    bool right;
+    helios_status status;
+
+    if (!crypt_is_on(crypt))
+        return HELIOS_OK;
+    status = crypt_open(crypt, at, slice_make(edit, EDIT_XXH3), edit + EDIT_HEADER, body->size,
+                        edit + EDIT_HEADER, &right);
+    if (status == HELIOS_OK && !right)
+        return fail_corrupt("%s: edit at %" PRIu64 ": not what was encrypted there", path, at);
+    *body = slice_make(edit + EDIT_HEADER, body->size - CRYPT_TAG_SIZE);
+    return status;
+}
+
 static size_t field_numbers(unsigned char tag)
 {
     switch (tag) {

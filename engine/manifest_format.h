@@ -30,14 +30,18 @@ helios_status manifest_put_snapshot(helios_buf *body, const struct manifest_stat
 /* Of an edit with its header, that stands at the offset. */
 uint64_t manifest_edit_checksum(const unsigned char *edit, size_t body_size, uint64_t salt, uint64_t offset);
 
-/* The next edit of a file in memory. False at the end; *torn when what is left is no edit. */
+/* The next edit of a file in memory. False at the end; *torn when what is left is no edit. Of an encrypted file the body is
+ * still sealed: manifest_edit_open. */
 struct manifest_reader {
-    const unsigned char *bytes;
+    unsigned char *bytes;
     uint64_t size, at, salt;
     bool torn;
 };
 
 bool manifest_next_edit(struct manifest_reader *, helios_slice *body);
+/* Decrypts the body, which stands in the reader's bytes, in its place; `at` is the edit's. */
+helios_status manifest_edit_open(const struct manifest_reader *, const struct crypt_file *, const char *path,
+                                 uint64_t at, helios_slice *body) CHECKED;
 
 /* One field; numbers holds at most what the longest field has. */
 struct manifest_field {

@@ -4,6 +4,7 @@
 #include "engine/branches.h"
 #include "engine/feed.h"
 #include "engine/identity.h"
+#include "engine/keys.h"
 #include "engine/merge.h"
 #include "engine/origins.h"
 #include <assert.h>
@@ -56,6 +57,17 @@ static void fit_budget(helios_options *o)
             o->memory_budget > 2 * o->memtable_bytes ? o->memory_budget - 2 * o->memtable_bytes : 0;
 }
 
+static helios_status check_encryption(const helios_options *o)
+{
+    const helios_encryption defaults = HELIOS_ENCRYPTION_INIT;
+    helios_encryption known;
+
+    if (o->in_memory)
+        return fail(HELIOS_UNSUPPORTED, "an in-memory database has no files to encrypt");
+    return options_copy(o->encryption, o->encryption->size, &defaults, sizeof(known), &known,
+                        "helios_encryption");
+}
+
 static helios_status fill_options(const helios_options *given, helios_options *out)
 {
     helios_status status =
@@ -65,6 +77,8 @@ static helios_status fill_options(const helios_options *given, helios_options *o
         out->durability = HELIOS_DURABILITY_ASYNC;
     if (status == HELIOS_OK)
         status = check_options(out);
+    if (status == HELIOS_OK && out->encryption)
+        status = check_encryption(out);
     if (status == HELIOS_OK && out->memory_budget)
         fit_budget(out);
     return status;
@@ -184,6 +198,7 @@ static void db_free(struct helios_db *db)
     mutex_release(&db->merge_mu);
     condition_release(&db->merge_over);
     cache_free(db->cache);
+    keys_free(db->keys);
     io_unlock(db->lock);
     mutex_release(&db->queue.mu);
     mutex_release(&db->home.open_mu);
@@ -238,12 +253,14 @@ static helios_status lock_directory(struct helios_db *db)
 
 static helios_status create_database(struct helios_db *db)
 {
-    struct identity identity = {0};
+    struct identity identity = {.encrypted = db->options.encryption != NULL};
     struct manifest_state state = {.next_file = 1, .time = io_time(db->fs)};
     struct version *empty = NULL;
     struct manifest *manifest = NULL;
     helios_status status = identity_draw(db->fs, db->options.node_id, &identity);
 
+    if (status == HELIOS_OK && identity.encrypted)
+        status = keys_create(db->fs, db->path, db->options.encryption, &db->keys);
     if (status == HELIOS_OK)
         status = identity_write(db->fs, db->path, &identity);
     if (status == HELIOS_OK)
@@ -257,7 +274,7 @@ static helios_status create_database(struct helios_db *db)
     if (status == HELIOS_OK)
         status = version_new_empty(&empty);
     if (status == HELIOS_OK)
-        status = manifest_create(db->fs, db->path, &state, empty, &manifest);
+        status = manifest_create(db->fs, keys_crypt(db->keys), db->path, &state, empty, &manifest);
     manifest_close(status == HELIOS_OK ? manifest : NULL);
     version_unref(empty);
     return status;
@@ -570,6 +587,7 @@ static helios_status replay_and_start_log(struct helios_db *db)
     const struct manifest_state found = db->manifest_state;
     struct wal_options options = {
         .fs = db->fs,
+        .crypt = keys_crypt(db->keys),
         .directory = db->wal_directory,
         .segment_bytes = segment_bytes(db),
         .sync_interval = ASYNC_INTERVAL,
@@ -577,7 +595,7 @@ static helios_status replay_and_start_log(struct helios_db *db)
         .recycle_max = RECYCLE_MAX,
         /* Also if no feed is wanted any more: nothing goes before the manifest says so. */
         .keep = found.feed_first ? found.feed_segment : WAL_KEEP_NONE,
-        .archive = true,
+        .archive = !db->keys,
         .terms = feed_terms,
         .say = say_of_log,
         .say_arg = db,
@@ -625,11 +643,33 @@ static void tell_clock(struct helios_db *db)
                       (db->last_time - now) / 1000000);
 }
 
+/* Before anything else is read, or any file is changed. */
+static helios_status bring_keys(struct helios_db *db, bool encrypted)
+{
+    const helios_encryption *source = db->options.encryption;
+    helios_status status = HELIOS_OK;
+
+    if (encrypted && !source)
+        return fail(HELIOS_INVALID, "%s: is encrypted; open it with its key (helios_options.encryption)",
+                    db->path);
+    if (!encrypted && source)
+        return fail(HELIOS_INVALID,
+                    "%s: is not encrypted, and a key was given; encryption is decided when a database is made",
+                    db->path);
+    if (encrypted && !db->keys) /* it was not made just now */
+        status = keys_open(db->fs, db->path, source, &db->keys);
+    db->home.crypt = keys_crypt(db->keys);
+    db->options.encryption = NULL; /* the caller's */
+    return status;
+}
+
 static helios_status bring_back(struct helios_db *db)
 {
     struct identity identity;
     helios_status status = identity_read(db->fs, db->path, &identity);
 
+    if (status == HELIOS_OK)
+        status = bring_keys(db, identity.encrypted);
     if (status != HELIOS_OK)
         return status;
     memcpy(db->uuid, identity.uuid, 16);
@@ -637,8 +677,8 @@ static helios_status bring_back(struct helios_db *db)
     db->created = identity.created;
     if (!db->options.read_only)
         db->events = event_log_open(db->fs, db->path);
-    status = manifest_open(db->fs, db->path, &db->home, db->options.read_only, &db->manifest_state,
-                           &db->version, &db->manifest);
+    status = manifest_open(db->fs, keys_crypt(db->keys), db->path, &db->home, db->options.read_only,
+                           &db->manifest_state, &db->version, &db->manifest);
     if (status == HELIOS_OK)
         status = check_files(db);
     if (status != HELIOS_OK)

@@ -1,6 +1,7 @@
 /* verify.c - reads everything there is and checks it: each table block by block, also those that the feed alone has,
  * the tree's shape, the log's records. Runs beside ordinary work, on what there is when it begins. */
 #include "engine/feed.h"
+#include "engine/keys.h"
 #include "engine/origins.h"
 #include <inttypes.h>
 
@@ -88,7 +89,7 @@ static helios_status verify_segment(void *arg, uint64_t number, const char *path
     struct verification *v = arg;
     struct wal_reader *reader = NULL;
     struct wal_record record;
-    helios_status status = wal_reader_open(v->db->fs, path, &reader);
+    helios_status status = wal_reader_open(v->db->fs, keys_crypt(v->db->keys), path, &reader);
 
     (void)number;
     (void)last;

@@ -66,9 +66,9 @@ static void write_again(struct io_fs *fs, struct table_home *home, const struct 
     assert(io_make_directory(fs, "/copy") == HELIOS_OK);
     copied = *state;
     copied.next_file &= 0xffffff; /* a name has eight digits */
-    if (manifest_write_copy(fs, "/copy", &copied, version) != HELIOS_OK)
+    if (manifest_write_copy(fs, NULL, "/copy", &copied, version) != HELIOS_OK)
         return;
-    assert(manifest_open(fs, "/copy", home, false, &edited, &same, &manifest) == HELIOS_OK);
+    assert(manifest_open(fs, NULL, "/copy", home, false, &edited, &same, &manifest) == HELIOS_OK);
     version_check(same);
     assert(same->file_count == version->file_count && same->seq_max == version->seq_max);
     assert(edited.ceiling == state->ceiling && edited.horizon == state->horizon &&
@@ -78,7 +78,7 @@ static void write_again(struct io_fs *fs, struct table_home *home, const struct 
     assert(manifest_append(manifest, &edited, NULL, 0, same) == HELIOS_OK);
     manifest_close(manifest);
     version_unref(same);
-    assert(manifest_open(fs, "/copy", home, true, &copied, &same, &manifest) == HELIOS_OK);
+    assert(manifest_open(fs, NULL, "/copy", home, true, &copied, &same, &manifest) == HELIOS_OK);
     assert(copied.horizon == edited.horizon && same->file_count == version->file_count);
     manifest_close(manifest);
     version_unref(same);
@@ -93,7 +93,7 @@ static void read_manifest(struct io_fs *fs)
     size_t text = 0;
 
     (void)!manifest_dump(fs, "/db/" NAME, count_line, &text);
-    if (manifest_open(fs, "/db", &home, true, &state, &version, &manifest) != HELIOS_OK)
+    if (manifest_open(fs, NULL, "/db", &home, true, &state, &version, &manifest) != HELIOS_OK)
         return;
     version_check(version);
     assert(state.lost_count <= LOST_RANGES_MAX && text > 0);

@@ -158,7 +158,7 @@ static void read_table(struct io_fs *fs, uint64_t number, size_t size)
     struct table *t = NULL;
 
     assert(cache_new(CACHE_BYTES, &cache) == HELIOS_OK);
-    if (table_open(fs, "t", number, size, 0, cache, &t) == HELIOS_OK) {
+    if (table_open(fs, NULL, "t", number, size, 0, cache, &t) == HELIOS_OK) {
         walk(t, CURSOR_ALL, 0);
         walk(t, CURSOR_ALL, 1 << 16);
         walk(t, SEQ_MAX, 0);

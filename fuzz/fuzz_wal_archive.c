@@ -73,7 +73,7 @@ static void walk(struct io_fs *fs)
     struct wal_record record;
     wal_pos before = 0;
 
-    if (wal_reader_open(fs, PATH, &reader) != HELIOS_OK)
+    if (wal_reader_open(fs, NULL, PATH, &reader) != HELIOS_OK)
         return;
     while (wal_reader_next(reader, &record) == HELIOS_OK) {
         assert(record.at >= before && record.end > record.at);

@@ -66,7 +66,7 @@ static void read_all(struct io_fs *fs, size_t size)
     struct wal_record record;
     helios_status status;
 
-    if (wal_reader_open(fs, PATH, &reader) != HELIOS_OK)
+    if (wal_reader_open(fs, NULL, PATH, &reader) != HELIOS_OK)
         return;
     while ((status = wal_reader_next(reader, &record)) == HELIOS_OK)
         check(&record, size);

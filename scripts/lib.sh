@@ -3,7 +3,7 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build_packages="gcc libc6-dev binutils meson ninja-build pkgconf python3 libxxhash-dev liblz4-dev libzstd-dev
-    libjson-c-dev libcsv-dev libedit-dev libjemalloc-dev"
+    libjson-c-dev libcsv-dev libedit-dev libjemalloc-dev libssl-dev"
 test_packages="git python3-lz4 python3-zstandard python3-xxhash"
 
 say() { printf '\n== %s\n' "$*"; }

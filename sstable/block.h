@@ -24,6 +24,7 @@
  * encryption flag (not yet defined) a 16-byte tag follows. */
 #ifndef HELIOS_SSTABLE_BLOCK_H
 #define HELIOS_SSTABLE_BLOCK_H
+#include "base/crypt.h"
 #include "base/key.h"
 #include "base/status.h"
 #include "io/io.h"
@@ -156,27 +157,34 @@ enum { BLOCK_IMAGE_MAX = 64 << 20 }; /* of all types but BLOCK_VALUE and BLOCK_F
 
 /* Reads, verifies, decompresses. The handle is checked against file_size and the limits before anything
  * is read, the checksum before the image is allocated. A filter's image stands on a cache line. */
-helios_status block_read(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
-                         enum block_type, void **image) CHECKED; /* mem_free()d by the caller */
+helios_status block_read(struct io_file *, uint64_t file_size, uint64_t salt, const struct crypt_file *,
+                         const struct block_handle *, enum block_type,
+                         void **image) CHECKED; /* mem_free()d by the caller */
 /* The same into memory of the caller's, got before anything is known but the handle: handle->size bytes and room for a
  * trailer, both undefined on failure. */
-helios_status block_read_into(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
-                              enum block_type, void *image) CHECKED;
+helios_status block_read_into(struct io_file *, uint64_t file_size, uint64_t salt, const struct crypt_file *,
+                              const struct block_handle *, enum block_type, void *image) CHECKED;
 /* The same into a buffer that is reused (it grows to the handle's size, its content is replaced, also on failure). */
-helios_status block_read_buf(struct io_file *, uint64_t file_size, uint64_t salt, const struct block_handle *,
-                             enum block_type, helios_buf *image) CHECKED;
+helios_status block_read_buf(struct io_file *, uint64_t file_size, uint64_t salt, const struct crypt_file *,
+                             const struct block_handle *, enum block_type, helios_buf *image) CHECKED;
 
 /* The parts of it, for who has read the bytes already. A handle that can be: sizes within limits, block
  * and trailer between the file's header and its end. */
 helios_status block_check_handle(const struct block_handle *, enum block_type, uint64_t file_size,
                                  const char *path) CHECKED;
 /* Trailer and checksum of the sealed block: handle->stored bytes and the trailer. With
- * HELIOS_COMPRESSION_NONE the stored bytes are the image. */
+ * HELIOS_COMPRESSION_NONE the stored bytes are the image, and in an encrypted file that sealed. */
 helios_status block_check_sealed(const void *sealed, const struct block_handle *, enum block_type,
-                                 uint64_t salt, const char *path, helios_compression *) CHECKED;
-/* The stored bytes into image, handle->size bytes. */
+                                 uint64_t salt, const struct crypt_file *, const char *path,
+                                 helios_compression *) CHECKED;
+/* The stored bytes, which were checked, into image, handle->size bytes. */
 helios_status block_expand(const void *stored, const struct block_handle *, helios_compression,
                            const char *path, void *image) CHECKED;
+/* All of it: checks the sealed block, decrypts, expands into image. room: handle->stored bytes for what is decrypted and
+ * not yet expanded; may be `sealed`, which then is no sealed block any more; not looked at unless encrypted. */
+helios_status block_unseal(const void *sealed, const struct block_handle *, enum block_type, uint64_t salt,
+                           const struct crypt_file *, const char *path, void *room, void *image,
+                           helios_compression *) CHECKED;
 
 /* What compresses, kept from block to block. */
 struct block_compressor {
@@ -185,11 +193,12 @@ struct block_compressor {
     struct ZSTD_CCtx_s *zstd; /* made when first needed */
 };
 void block_compressor_release(struct block_compressor *);
-/* Compresses (or not, if it does not save an eighth) and appends the block and its trailer to `out`.
- * offset: where it will stand in the file. out is unchanged on failure. */
+/* Compresses (or not, if it does not save an eighth), encrypts if the file is, and appends the block and its trailer
+ * to `out`. offset: where it will stand in the file, for the first and last time. out is unchanged on failure. */
 helios_status block_seal_append(struct block_compressor *, helios_slice image, enum block_type, uint64_t salt,
-                                uint64_t offset, helios_buf *out, struct block_handle *) CHECKED;
-/* The same once, into `out` (replaced). */
+                                const struct crypt_file *, uint64_t offset, helios_buf *out,
+                                struct block_handle *) CHECKED;
+/* The same once, into `out` (replaced), not encrypted. */
 helios_status block_seal(helios_slice image, enum block_type, helios_compression, int level, uint64_t salt,
                          uint64_t offset, helios_buf *out) CHECKED;
 

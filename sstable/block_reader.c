@@ -14,6 +14,7 @@ void block_reader_release(struct block_reader *reader)
 {
     mem_free(reader->buffer);
     mem_free(reader->image);
+    mem_free(reader->room);
     *reader = (struct block_reader){0};
 }
 
@@ -89,12 +90,13 @@ helios_status block_reader_get(struct block_reader *reader, const struct table_p
         status = fill_buffer(reader, part, block);
     if (status == HELIOS_OK)
         status = make_room(&reader->image, &reader->image_capacity, handle.size);
+    if (status == HELIOS_OK && crypt_is_on(&reader->table->crypt))
+        status = make_room(&reader->room, &reader->room_capacity, handle.stored);
     if (status != HELIOS_OK)
         return status;
     sealed = reader->buffer + (handle.offset - reader->buffer_offset);
-    status = block_check_sealed(sealed, &handle, part->type, reader->table->salt, path, &compression);
-    if (status == HELIOS_OK)
-        status = block_expand(sealed, &handle, compression, path, reader->image);
+    status = block_unseal(sealed, &handle, part->type, reader->table->salt, &reader->table->crypt, path,
+                          reader->room, reader->image, &compression);
     if (status == HELIOS_OK)
         status = block_open(reader->image, handle.size, part->type == BLOCK_HISTORY, path, handle.offset,
                             &reader->block);

@@ -91,36 +91,53 @@ static helios_status store(struct block_compressor *compressor, helios_slice ima
     return HELIOS_OK;
 }
 
-static void put_trailer(char *sealed, size_t stored, helios_compression compression, enum block_type type,
-                        uint32_t size, uint64_t salt, uint64_t offset)
+/* The trailer without its checksum: what encryption binds to the block. */
+static void put_facts(unsigned char facts[TRAILER_XXH3], helios_compression compression, enum block_type type,
+                      uint32_t size)
 {
-    unsigned char *trailer = (unsigned char *)sealed + stored;
+    facts[TRAILER_COMPRESSION] = (unsigned char)compression;
+    facts[TRAILER_TYPE] = (unsigned char)type;
+    put_u16(facts + TRAILER_ZERO, 0);
+    put_u32(facts + TRAILER_SIZE, size);
+}
 
-    trailer[TRAILER_COMPRESSION] = (unsigned char)compression;
-    trailer[TRAILER_TYPE] = (unsigned char)type;
-    put_u16(trailer + TRAILER_ZERO, 0);
-    put_u32(trailer + TRAILER_SIZE, size);
-    put_u64(trailer + TRAILER_XXH3, checksum(sealed, stored + TRAILER_XXH3, salt, offset));
+/* The stored bytes at `at` where they stand; *stored grows by the tag. */
+static helios_status encrypt(const struct crypt_file *crypt, uint64_t offset,
+                             const unsigned char facts[TRAILER_XXH3], char *at, size_t *stored)
+{
+    const helios_slice plain = slice_make(at, *stored);
+
+    if (!crypt_is_on(crypt))
+        return HELIOS_OK;
+    *stored += CRYPT_TAG_SIZE;
+    return crypt_seal(crypt, offset, slice_make(facts, TRAILER_XXH3), &plain, 1, at);
 }
 
 helios_status block_seal_append(struct block_compressor *compressor, helios_slice image, enum block_type type,
-                                uint64_t salt, uint64_t offset, helios_buf *out, struct block_handle *handle)
+                                uint64_t salt, const struct crypt_file *crypt, uint64_t offset, helios_buf *out,
+                                struct block_handle *handle)
 {
     helios_compression compression = HELIOS_COMPRESSION_NONE;
+    unsigned char facts[TRAILER_XXH3];
     size_t stored;
     char *at;
     helios_status status;
 
     assert(image.size > 0);
-    assert(image.size <= UINT32_MAX - BLOCK_TRAILER_SIZE);
-    status = buf_reserve(out, out->size + image.size + BLOCK_TRAILER_SIZE);
+    assert(image.size <= UINT32_MAX - BLOCK_TRAILER_SIZE - CRYPT_TAG_SIZE);
+    status = buf_reserve(out, out->size + image.size + crypt_overhead(crypt) + BLOCK_TRAILER_SIZE);
     if (status != HELIOS_OK)
         return status;
     at = out->data + out->size;
     status = store(compressor, image, at, &stored, &compression);
     if (status != HELIOS_OK)
         return status;
-    put_trailer(at, stored, compression, type, (uint32_t)image.size, salt, offset);
+    put_facts(facts, compression, type, (uint32_t)image.size);
+    status = encrypt(crypt, offset, facts, at, &stored);
+    if (status != HELIOS_OK)
+        return status;
+    memcpy(at + stored, facts, sizeof(facts));
+    put_u64(at + stored + TRAILER_XXH3, checksum(at, stored + TRAILER_XXH3, salt, offset));
     out->size += stored + BLOCK_TRAILER_SIZE;
     *handle = (struct block_handle){offset, (uint32_t)stored, (uint32_t)image.size};
     return HELIOS_OK;
@@ -134,7 +151,7 @@ helios_status block_seal(helios_slice image, enum block_type type, helios_compre
     helios_status status;
 
     out->size = 0;
-    status = block_seal_append(&compressor, image, type, salt, offset, out, &handle);
+    status = block_seal_append(&compressor, image, type, salt, NULL, offset, out, &handle);
     block_compressor_release(&compressor);
     return status;
 }
@@ -153,15 +170,16 @@ helios_status block_check_handle(const struct block_handle *handle, enum block_t
 {
     uint64_t bytes = (uint64_t)handle->stored + BLOCK_TRAILER_SIZE;
 
-    if (handle->offset < FILE_HEADER_SIZE || handle->stored == 0 || handle->stored > handle->size ||
-        !size_allowed(handle->size, type) || bytes > file_size || handle->offset > file_size - bytes)
+    if (handle->offset < FILE_HEADER_SIZE || handle->stored == 0 ||
+        handle->stored > (uint64_t)handle->size + CRYPT_TAG_SIZE || !size_allowed(handle->size, type) ||
+        bytes > file_size || handle->offset > file_size - bytes)
         return fail_corrupt("%s: block at %" PRIu64 ": no block of %u bytes (%u in memory) can be there", path,
                             handle->offset, handle->stored, handle->size);
     return HELIOS_OK;
 }
 
 static const char *trailer_wrong(const unsigned char *trailer, const struct block_handle *handle,
-                                 enum block_type type)
+                                 enum block_type type, size_t overhead)
 {
     uint8_t compression = trailer[TRAILER_COMPRESSION];
 
@@ -173,7 +191,8 @@ static const char *trailer_wrong(const unsigned char *trailer, const struct bloc
         return "bytes set that must be zero";
     if (compression > HELIOS_COMPRESSION_ZSTD)
         return "unknown compression";
-    if ((compression == HELIOS_COMPRESSION_NONE) != (handle->stored == handle->size))
+    if (handle->stored <= overhead || handle->stored - overhead > handle->size ||
+        (compression == HELIOS_COMPRESSION_NONE) != (handle->stored - overhead == handle->size))
         return "stored size does not fit its compression";
     if (compression != HELIOS_COMPRESSION_NONE && type == BLOCK_FILTER)
         return "a compressed filter";
@@ -181,7 +200,8 @@ static const char *trailer_wrong(const unsigned char *trailer, const struct bloc
 }
 
 helios_status block_check_sealed(const void *sealed, const struct block_handle *handle, enum block_type type,
-                                 uint64_t salt, const char *path, helios_compression *compression)
+                                 uint64_t salt, const struct crypt_file *crypt, const char *path,
+                                 helios_compression *compression)
 {
     const unsigned char *trailer = (const unsigned char *)sealed + handle->stored;
     const char *wrong = NULL;
@@ -190,7 +210,7 @@ helios_status block_check_sealed(const void *sealed, const struct block_handle *
         get_u64(trailer + TRAILER_XXH3))
         wrong = "bad checksum";
     else
-        wrong = trailer_wrong(trailer, handle, type);
+        wrong = trailer_wrong(trailer, handle, type, crypt_overhead(crypt));
     if (wrong)
         return fail_corrupt("%s: block at %" PRIu64 ": %s", path, handle->offset, wrong);
     *compression = (helios_compression)trailer[TRAILER_COMPRESSION];
@@ -265,17 +285,58 @@ helios_status block_expand(const void *stored, const struct block_handle *handle
     return status;
 }
 
+/* The sealed block was checked. Stored as it is: straight to where it is wanted. */
+static helios_status decrypt(const unsigned char *sealed, const struct block_handle *handle,
+                             const struct crypt_file *crypt, const char *path, void *out)
+{
+    bool right;
+    helios_status status = crypt_open(crypt, handle->offset, slice_make(sealed + handle->stored, TRAILER_XXH3),
+                                      sealed, handle->stored, out, &right);
+
+    if (status == HELIOS_OK && !right)
+        return fail_corrupt("%s: block at %" PRIu64 ": not what was encrypted there", path, handle->offset);
+    return status;
+}
+
+static helios_status expand_checked(const void *sealed, const struct block_handle *handle,
+                                    const struct crypt_file *crypt, const char *path,
+                                    helios_compression compression, void *room, void *image)
+{
+    struct block_handle plain = *handle;
+    helios_status status;
+
+    if (!crypt_is_on(crypt))
+        return block_expand(sealed, handle, compression, path, image);
+    if (compression == HELIOS_COMPRESSION_NONE)
+        return decrypt(sealed, handle, crypt, path, image);
+    plain.stored -= CRYPT_TAG_SIZE;
+    status = decrypt(sealed, handle, crypt, path, room);
+    return status == HELIOS_OK ? block_expand(room, &plain, compression, path, image) : status;
+}
+
+helios_status block_unseal(const void *sealed, const struct block_handle *handle, enum block_type type,
+                           uint64_t salt, const struct crypt_file *crypt, const char *path, void *room,
+                           void *image, helios_compression *compression)
+{
+    helios_status status = block_check_sealed(sealed, handle, type, salt, crypt, path, compression);
+
+    return status == HELIOS_OK ? expand_checked(sealed, handle, crypt, path, *compression, room, image)
+                               : status;
+}
+
 static void *image_alloc(enum block_type type, size_t size)
 {
     return type == BLOCK_FILTER ? mem_aligned(CACHE_LINE, size) : mem_alloc(size);
 }
 
-/* The sealed bytes were read and are borrowed: an image of its own. */
-static helios_status expand_new(const void *sealed, uint64_t salt, const struct block_handle *handle,
-                                enum block_type type, const char *path, void **image_out)
+/* The sealed bytes were read and may be written to: an image of its own. They are checked first: only then is the
+ * size believed. */
+static helios_status expand_new(void *sealed, uint64_t salt, const struct crypt_file *crypt,
+                                const struct block_handle *handle, enum block_type type, const char *path,
+                                void **image_out)
 {
     helios_compression compression = HELIOS_COMPRESSION_NONE;
-    helios_status status = block_check_sealed(sealed, handle, type, salt, path, &compression);
+    helios_status status = block_check_sealed(sealed, handle, type, salt, crypt, path, &compression);
     void *image;
 
     if (status != HELIOS_OK)
@@ -283,7 +344,7 @@ static helios_status expand_new(const void *sealed, uint64_t salt, const struct 
     image = image_alloc(type, handle->size);
     if (!image)
         return fail_no_memory(handle->size);
-    status = block_expand(sealed, handle, compression, path, image);
+    status = expand_checked(sealed, handle, crypt, path, compression, sealed, image);
     if (status != HELIOS_OK) {
         mem_free(image);
         return status;
@@ -292,18 +353,23 @@ static helios_status expand_new(const void *sealed, uint64_t salt, const struct 
     return HELIOS_OK;
 }
 
-static helios_status read_small(struct io_file *file, uint64_t salt, const struct block_handle *handle,
-                                enum block_type type, void **image)
+static bool is_plain(const struct crypt_file *crypt, const struct block_handle *handle)
+{
+    return !crypt_is_on(crypt) && handle->stored == handle->size;
+}
+
+static helios_status read_small(struct io_file *file, uint64_t salt, const struct crypt_file *crypt,
+                                const struct block_handle *handle, enum block_type type, void **image)
 {
     char sealed[SMALL_SEALED];
     helios_status status = io_read(file, handle->offset, sealed, handle->stored + BLOCK_TRAILER_SIZE);
 
     if (status != HELIOS_OK)
         return status;
-    return expand_new(sealed, salt, handle, type, io_path(file), image);
+    return expand_new(sealed, salt, crypt, handle, type, io_path(file), image);
 }
 
-/* The sealed bytes of an uncompressed block are the image, with the trailer behind it. */
+/* The sealed bytes of an uncompressed block that is not encrypted are the image, with the trailer behind it. */
 static helios_status read_plain(struct io_file *file, uint64_t salt, const struct block_handle *handle,
                                 enum block_type type, void *sealed)
 {
@@ -312,11 +378,11 @@ static helios_status read_plain(struct io_file *file, uint64_t salt, const struc
 
     if (status != HELIOS_OK)
         return status;
-    return block_check_sealed(sealed, handle, type, salt, io_path(file), &compression);
+    return block_check_sealed(sealed, handle, type, salt, NULL, io_path(file), &compression);
 }
 
-static helios_status read_big(struct io_file *file, uint64_t salt, const struct block_handle *handle,
-                              enum block_type type, void **image)
+static helios_status read_big(struct io_file *file, uint64_t salt, const struct crypt_file *crypt,
+                              const struct block_handle *handle, enum block_type type, void **image)
 {
     size_t bytes = (size_t)handle->stored + BLOCK_TRAILER_SIZE;
     void *sealed = image_alloc(type, bytes);
@@ -324,10 +390,10 @@ static helios_status read_big(struct io_file *file, uint64_t salt, const struct 
 
     if (!sealed)
         return fail_no_memory(bytes);
-    if (handle->stored != handle->size) {
+    if (!is_plain(crypt, handle)) {
         status = io_read(file, handle->offset, sealed, bytes);
         if (status == HELIOS_OK)
-            status = expand_new(sealed, salt, handle, type, io_path(file), image);
+            status = expand_new(sealed, salt, crypt, handle, type, io_path(file), image);
         goto out;
     }
     status = read_plain(file, salt, handle, type, sealed);
@@ -341,33 +407,34 @@ out:
 }
 
 helios_status block_read(struct io_file *file, uint64_t file_size, uint64_t salt,
-                         const struct block_handle *handle, enum block_type type, void **image)
+                         const struct crypt_file *crypt, const struct block_handle *handle,
+                         enum block_type type, void **image)
 {
     helios_status status = block_check_handle(handle, type, file_size, io_path(file));
 
     if (status != HELIOS_OK)
         return status;
     if ((size_t)handle->stored + BLOCK_TRAILER_SIZE <= SMALL_SEALED)
-        return read_small(file, salt, handle, type, image);
-    return read_big(file, salt, handle, type, image);
+        return read_small(file, salt, crypt, handle, type, image);
+    return read_big(file, salt, crypt, handle, type, image);
 }
 
 /* sealed: room for the stored bytes and the trailer. */
-static helios_status read_compressed(struct io_file *file, uint64_t salt, const struct block_handle *handle,
-                                     enum block_type type, void *sealed, void *image)
+static helios_status read_sealed(struct io_file *file, uint64_t salt, const struct crypt_file *crypt,
+                                 const struct block_handle *handle, enum block_type type, void *sealed,
+                                 void *image)
 {
     helios_compression compression = HELIOS_COMPRESSION_NONE;
     helios_status status = io_read(file, handle->offset, sealed, (size_t)handle->stored + BLOCK_TRAILER_SIZE);
 
-    if (status == HELIOS_OK)
-        status = block_check_sealed(sealed, handle, type, salt, io_path(file), &compression);
     if (status != HELIOS_OK)
         return status;
-    return block_expand(sealed, handle, compression, io_path(file), image);
+    return block_unseal(sealed, handle, type, salt, crypt, io_path(file), sealed, image, &compression);
 }
 
 helios_status block_read_into(struct io_file *file, uint64_t file_size, uint64_t salt,
-                              const struct block_handle *handle, enum block_type type, void *image)
+                              const struct crypt_file *crypt, const struct block_handle *handle,
+                              enum block_type type, void *image)
 {
     size_t bytes = (size_t)handle->stored + BLOCK_TRAILER_SIZE;
     char small[SMALL_SEALED];
@@ -376,14 +443,14 @@ helios_status block_read_into(struct io_file *file, uint64_t file_size, uint64_t
 
     if (status != HELIOS_OK)
         return status;
-    if (handle->stored == handle->size)
+    if (is_plain(crypt, handle))
         return read_plain(file, salt, handle, type, image);
     if (bytes <= sizeof(small))
-        return read_compressed(file, salt, handle, type, small, image);
+        return read_sealed(file, salt, crypt, handle, type, small, image);
     sealed = mem_alloc(bytes);
     if (!sealed)
         return fail_no_memory(bytes);
-    status = read_compressed(file, salt, handle, type, sealed, image);
+    status = read_sealed(file, salt, crypt, handle, type, sealed, image);
     mem_free(sealed);
     return status;
 }
@@ -398,8 +465,8 @@ static helios_status read_buf_plain(struct io_file *file, uint64_t salt, const s
     return read_plain(file, salt, handle, type, image->data);
 }
 
-static helios_status read_buf_compressed(struct io_file *file, uint64_t salt, const struct block_handle *handle,
-                                         enum block_type type, helios_buf *image)
+static helios_status read_buf_sealed(struct io_file *file, uint64_t salt, const struct crypt_file *crypt,
+                                     const struct block_handle *handle, enum block_type type, helios_buf *image)
 {
     size_t bytes = (size_t)handle->stored + BLOCK_TRAILER_SIZE;
     void *sealed = mem_alloc(bytes);
@@ -409,23 +476,24 @@ static helios_status read_buf_compressed(struct io_file *file, uint64_t salt, co
         return fail_no_memory(bytes);
     status = buf_reserve(image, handle->size);
     if (status == HELIOS_OK)
-        status = read_compressed(file, salt, handle, type, sealed, image->data);
+        status = read_sealed(file, salt, crypt, handle, type, sealed, image->data);
     mem_free(sealed);
     return status;
 }
 
 helios_status block_read_buf(struct io_file *file, uint64_t file_size, uint64_t salt,
-                             const struct block_handle *handle, enum block_type type, helios_buf *image)
+                             const struct crypt_file *crypt, const struct block_handle *handle,
+                             enum block_type type, helios_buf *image)
 {
     helios_status status = block_check_handle(handle, type, file_size, io_path(file));
 
     if (status != HELIOS_OK)
         return status;
     image->size = 0;
-    if (handle->stored == handle->size)
+    if (is_plain(crypt, handle))
         status = read_buf_plain(file, salt, handle, type, image);
     else
-        status = read_buf_compressed(file, salt, handle, type, image);
+        status = read_buf_sealed(file, salt, crypt, handle, type, image);
     if (status == HELIOS_OK)
         image->size = handle->size;
     return status;

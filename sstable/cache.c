@@ -99,7 +99,7 @@ static helios_status frame_read(const struct cache_load *load, struct frame *fra
     void *image = (char *)frame + FRAME_BYTES;
     const char *path = io_path(load->file);
     helios_status status =
-        block_read_into(load->file, load->file_size, load->salt, &load->handle, load->type, image);
+        block_read_into(load->file, load->file_size, load->salt, load->crypt, &load->handle, load->type, image);
 
     if (status == HELIOS_OK)
         status = block_open(image, load->handle.size, load->type == BLOCK_HISTORY, path, load->handle.offset,

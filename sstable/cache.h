@@ -50,6 +50,7 @@ static inline struct frame *cache_peek(cache_slot *slot)
 struct cache_load {
     struct io_file *file;
     uint64_t file_size, salt;
+    const struct crypt_file *crypt;
     struct block_handle handle;
     enum block_type type; /* DATA, HISTORY */
 };

@@ -108,8 +108,8 @@ static helios_status open_locked(struct table_file *f, struct table **out)
 
     if (!table) {
         table_file_path(f->home, f->number, path, sizeof(path));
-        status = table_open(f->home->fs, f->path ? f->path : path, f->number, f->size, f->override_seq,
-                            f->home->cache, &table);
+        status = table_open(f->home->fs, f->home->crypt, f->path ? f->path : path, f->number, f->size,
+                            f->override_seq, f->home->cache, &table);
         if (status != HELIOS_OK)
             return status;
         atomic_store_explicit(&f->table, table, memory_order_release);

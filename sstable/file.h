@@ -9,7 +9,8 @@
 /* Where tables live; outlives every file. */
 struct table_home {
     struct io_fs *fs;
-    char *directory; /* <db>/sst */
+    struct crypt *crypt; /* NULL: not encrypted */
+    char *directory;     /* <db>/sst */
     struct cache *cache;
     struct mutex open_mu; /* serialises first opens */
     /* Called with the file's path when its last reference goes and it was dropped; after the unlink. */

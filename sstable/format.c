@@ -25,16 +25,21 @@ static const struct {
 enum { FOOTER_HANDLES = sizeof(footer_handles) / sizeof(footer_handles[0]) };
 _Static_assert(FOOTER_HANDLES *HANDLE_SIZE == FOOTER_VERSION, "the handles are followed by the version");
 
-void footer_encode(const struct table_footer *footer, uint64_t salt, uint64_t offset,
-                   unsigned char out[TABLE_FOOTER_SIZE])
+helios_status footer_encode(const struct table_footer *footer, uint64_t salt, const struct crypt_file *crypt,
+                            uint64_t offset, unsigned char out[TABLE_FOOTER_SIZE])
 {
+    helios_status status = HELIOS_OK;
+
     memset(out, 0, TABLE_FOOTER_SIZE);
     for (int i = 0; i < FOOTER_HANDLES; i++)
         handle_put(out + footer_handles[i].at,
                    (const struct block_handle *)(const void *)((const char *)footer + footer_handles[i].field));
     put_u32(out + FOOTER_VERSION, FORMAT_VERSION);
+    if (crypt_is_on(crypt)) /* there is nothing to hide, but handles that lead elsewhere would not be noticed */
+        status = crypt_seal(crypt, offset, slice_make(out, FOOTER_TAG), NULL, 0, out + FOOTER_TAG);
     put_u64(out + FOOTER_XXH3, checksum(out, FOOTER_XXH3, salt, offset));
     memcpy(out + FOOTER_MAGIC, MAGIC_FOOTER, 8);
+    return status;
 }
 
 static bool all_zero(const unsigned char *at, size_t size)
@@ -46,9 +51,28 @@ static bool all_zero(const unsigned char *at, size_t size)
     return any == 0;
 }
 
-helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t salt, uint64_t offset,
-                            const char *path, struct table_footer *footer_out)
+static helios_status footer_open(const unsigned char in[TABLE_FOOTER_SIZE], const struct crypt_file *crypt,
+                                 uint64_t offset, const char *path)
 {
+    unsigned char none[CRYPT_TAG_SIZE];
+    bool right = true;
+    helios_status status = HELIOS_OK;
+
+    if (crypt_is_on(crypt))
+        status = crypt_open(crypt, offset, slice_make(in, FOOTER_TAG), in + FOOTER_TAG, CRYPT_TAG_SIZE, none,
+                            &right);
+    else if (!all_zero(in + FOOTER_TAG, CRYPT_TAG_SIZE))
+        return fail_corrupt("%s: footer at %" PRIu64 ": bytes set that must be zero", path, offset);
+    if (status == HELIOS_OK && !right)
+        return fail_corrupt("%s: footer at %" PRIu64 ": not what was signed there", path, offset);
+    return status;
+}
+
+helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t salt,
+                            const struct crypt_file *crypt, uint64_t offset, const char *path,
+                            struct table_footer *footer_out)
+{
+    helios_status opened;
     struct table_footer footer;
 
     if (memcmp(in + FOOTER_MAGIC, MAGIC_FOOTER, 8) != 0)
@@ -60,6 +84,9 @@ helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t 
                     get_u32(in + FOOTER_VERSION), (unsigned)FORMAT_VERSION);
     if (!all_zero(in + FOOTER_ZERO, FOOTER_XXH3 - FOOTER_ZERO))
         return fail_corrupt("%s: footer at %" PRIu64 ": bytes set that must be zero", path, offset);
+    opened = footer_open(in, crypt, offset, path);
+    if (opened != HELIOS_OK)
+        return opened;
     for (int i = 0; i < FOOTER_HANDLES; i++) {
         struct block_handle handle = handle_get(in + footer_handles[i].at);
         bool none =

@@ -3,9 +3,10 @@
  *
  * Footer, the last 128 bytes of a table; xxh3 covers [0, 112), salted, bound to the footer's offset. A
  * handle of zeros: there is no such block.
- *   0        16              32              48          64           80        84     112    120
- *   | filter | range deletes | history index | top index | properties | version | zero | xxh3 | magic |
+ *   0        16              32              48          64           80        84    100    112    120
+ *   | filter | range deletes | history index | top index | properties | version | tag | zero | xxh3 | magic |
  *
+ * tag: of an encrypted table, over all before it; else zero.
  * Handle: u64 offset, u32 stored, u32 size. */
 #ifndef HELIOS_SSTABLE_FORMAT_H
 #define HELIOS_SSTABLE_FORMAT_H
@@ -21,7 +22,8 @@ enum {
     FOOTER_TOP_INDEX = 48,
     FOOTER_PROPERTIES = 64,
     FOOTER_VERSION = 80,
-    FOOTER_ZERO = 84,
+    FOOTER_TAG = 84,
+    FOOTER_ZERO = 100,
     FOOTER_XXH3 = 112,
     FOOTER_MAGIC = 120,
 };
@@ -54,12 +56,12 @@ static inline uint64_t handle_bytes(const struct block_handle *handle)
 struct table_footer {
     struct block_handle filter, range_deletes, history_index, top_index, properties;
 };
-void footer_encode(const struct table_footer *, uint64_t salt, uint64_t offset,
-                   unsigned char out[TABLE_FOOTER_SIZE]);
+helios_status footer_encode(const struct table_footer *, uint64_t salt, const struct crypt_file *,
+                            uint64_t offset, unsigned char out[TABLE_FOOTER_SIZE]) CHECKED;
 /* HELIOS_CORRUPT for magic, checksum, or handles that are not within the file before the footer (which
  * stands at `offset`); HELIOS_UNSUPPORTED for a newer version. */
-helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t salt, uint64_t offset,
-                            const char *path, struct table_footer *) CHECKED;
+helios_status footer_decode(const unsigned char in[TABLE_FOOTER_SIZE], uint64_t salt, const struct crypt_file *,
+                            uint64_t offset, const char *path, struct table_footer *) CHECKED;
 
 /* What the properties block holds: items of varint tag, varint size, size bytes, tags ascending; a number
  * is a varint that fills its item; unknown tags are skipped; a number that is not there is zero. */

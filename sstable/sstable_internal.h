@@ -25,6 +25,7 @@ struct table {
     struct io_file *file;
     struct cache *cache;
     uint64_t number, size, salt;
+    struct crypt_file crypt;
     helios_seq override_seq;
     helios_seq seq_min, seq_max; /* as read: with override_seq, that */
     struct filter filter;
@@ -73,8 +74,8 @@ struct block_reader {
     unsigned char *buffer; /* of the file, from buffer_offset on */
     size_t buffer_size, buffer_capacity;
     uint64_t buffer_offset;
-    unsigned char *image;
-    size_t image_capacity;
+    unsigned char *image, *room; /* room: of an encrypted table, what is between the two */
+    size_t image_capacity, room_capacity;
     struct block block; /* in image; until the next get */
 };
 void block_reader_init(struct block_reader *, struct table *, size_t read_ahead);

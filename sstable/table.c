@@ -13,7 +13,7 @@ static const char *table_path(const struct table *t)
     return io_path(t->file);
 }
 
-static helios_status read_header(struct table *t)
+static helios_status read_header(struct table *t, struct crypt *crypt)
 {
     unsigned char bytes[FILE_HEADER_SIZE];
     struct file_header header;
@@ -27,7 +27,7 @@ static helios_status read_header(struct table *t)
         return fail_corrupt("%s: at 0: is table %" PRIu64 ", not %" PRIu64, table_path(t), header.number,
                             t->number);
     t->salt = header.salt;
-    return HELIOS_OK;
+    return crypt_file_open(crypt, &header, MAGIC_TABLE, table_path(t), &t->crypt);
 }
 
 static helios_status read_footer(struct table *t, struct table_footer *footer)
@@ -37,14 +37,14 @@ static helios_status read_footer(struct table *t, struct table_footer *footer)
     helios_status status = io_read(t->file, offset, bytes, sizeof(bytes));
 
     if (status == HELIOS_OK)
-        status = footer_decode(bytes, t->salt, offset, table_path(t), footer);
+        status = footer_decode(bytes, t->salt, &t->crypt, offset, table_path(t), footer);
     return status;
 }
 
 static helios_status read_block(struct table *t, const struct block_handle *handle, enum block_type type,
                                 void **image)
 {
-    return block_read(t->file, t->size, t->salt, handle, type, image);
+    return block_read(t->file, t->size, t->salt, &t->crypt, handle, type, image);
 }
 
 static helios_status read_properties(struct table *t, const struct block_handle *handle)
@@ -253,7 +253,7 @@ static helios_status check_table(const struct table *t)
 }
 
 /* Header, footer, properties: after them it is known how many partitions there are. */
-static helios_status open_file(struct io_fs *fs, const char *path, struct table *t)
+static helios_status open_file(struct io_fs *fs, struct crypt *crypt, const char *path, struct table *t)
 {
     uint64_t size;
     helios_status status = io_open(fs, path, IO_READ | IO_RANDOM, &t->file);
@@ -265,7 +265,7 @@ static helios_status open_file(struct io_fs *fs, const char *path, struct table 
     if (size != t->size || size < FILE_HEADER_SIZE + TABLE_FOOTER_SIZE)
         return fail_corrupt("%s: at %" PRIu64 ": ends there, %" PRIu64 " bytes were recorded", path, size,
                             t->size);
-    status = read_header(t);
+    status = read_header(t, crypt);
     if (status == HELIOS_OK)
         status = read_footer(t, &t->footer);
     if (status == HELIOS_OK)
@@ -363,15 +363,16 @@ static void table_close(struct table *t)
     mem_free(t->filter_image);
     mem_free(t->properties_image);
     io_close(t->file);
+    crypt_file_release(&t->crypt);
     mem_free(t);
 }
 
-helios_status table_open(struct io_fs *fs, const char *path, uint64_t number, uint64_t size,
-                         helios_seq override_seq, struct cache *cache, struct table **out)
+helios_status table_open(struct io_fs *fs, struct crypt *crypt, const char *path, uint64_t number,
+                         uint64_t size, helios_seq override_seq, struct cache *cache, struct table **out)
 {
     struct table head = {.cache = cache, .number = number, .size = size, .override_seq = override_seq};
     struct table *t = NULL;
-    helios_status status = open_file(fs, path, &head);
+    helios_status status = open_file(fs, crypt, path, &head);
     size_t bytes = sizeof(*t) + head.top.count * sizeof(t->parts[0]);
 
     atomic_init(&head.refs, 1);
@@ -383,9 +384,11 @@ helios_status table_open(struct io_fs *fs, const char *path, uint64_t number, ui
         mem_free(head.top_image);
         mem_free(head.properties_image);
         io_close(head.file);
+        crypt_file_release(&head.crypt);
         return status;
     }
     memcpy(t, &head, sizeof(head));
+    crypt_wipe(&head.crypt, sizeof(head.crypt));
     if (status == HELIOS_OK)
         status = open_rest(t);
     if (status != HELIOS_OK)
@@ -457,6 +460,7 @@ static struct cache_load load_of(const struct table *t, const struct table_part 
     return (struct cache_load){.file = t->file,
                                .file_size = t->size,
                                .salt = t->salt,
+                               .crypt = &t->crypt,
                                .handle = index_handle(&part->index, block),
                                .type = part->type};
 }
@@ -659,7 +663,7 @@ enum table_found table_get(struct table *t, helios_slice key, uint64_t hash, hel
 
 helios_status table_read_large(struct table *t, const struct block_handle *handle, helios_buf *value)
 {
-    return block_read_buf(t->file, t->size, t->salt, handle, BLOCK_VALUE, value);
+    return block_read_buf(t->file, t->size, t->salt, &t->crypt, handle, BLOCK_VALUE, value);
 }
 
 /* ---- sizes ---- */

@@ -13,6 +13,7 @@
  * the last tag decides). An entry of the top index is a partition. A small table has one partition. */
 #ifndef HELIOS_SSTABLE_TABLE_H
 #define HELIOS_SSTABLE_TABLE_H
+#include "base/crypt.h"
 #include "base/cursor.h"
 #include "base/file_header.h"
 #include "base/rangedel.h"
@@ -43,6 +44,7 @@ struct table_properties {
 
 struct table_writer_options {
     struct io_fs *fs;
+    struct crypt *crypt; /* NULL: not encrypted */
     const char *path;
     uint64_t number;
     uint32_t block_bytes;
@@ -84,7 +86,7 @@ struct table;
 /* Reads and checks header, footer, properties, top index, filter, range deletes; and the one partition
  * of a small table. size: recorded length, the file's must equal it. override_seq: not 0 for an ingested table, all of whose versions read
  * as this number. Starts with one reference. */
-helios_status table_open(struct io_fs *, const char *path, uint64_t number, uint64_t size,
+helios_status table_open(struct io_fs *, struct crypt *, const char *path, uint64_t number, uint64_t size,
                          helios_seq override_seq, struct cache *, struct table **) CHECKED;
 struct table *table_ref(struct table *);
 /* The last one closes the file and gives back its blocks; call without locks. */

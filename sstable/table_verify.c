@@ -319,7 +319,7 @@ static helios_status reread(struct table *t, const struct block_handle *handle, 
 
     if (handle_is_none(handle))
         return HELIOS_OK;
-    status = block_read(t->file, t->size, t->salt, handle, type, &image);
+    status = block_read(t->file, t->size, t->salt, &t->crypt, handle, type, &image);
     mem_free(image);
     return status;
 }
@@ -346,7 +346,7 @@ static helios_status reread_tail(struct table *t)
     if (status == HELIOS_OK)
         status = io_read(t->file, t->size - sizeof(footer), footer, sizeof(footer));
     return status == HELIOS_OK
-               ? footer_decode(footer, t->salt, t->size - sizeof(footer), io_path(t->file), &decoded)
+               ? footer_decode(footer, t->salt, &t->crypt, t->size - sizeof(footer), io_path(t->file), &decoded)
                : status;
 }
 
@@ -490,10 +490,8 @@ static helios_status show_block(struct table *t, const struct listed *listed, bl
     if (status == HELIOS_OK)
         status = io_read(t->file, listed->handle.offset, sealed.data, bytes);
     if (status == HELIOS_OK)
-        status =
-            block_check_sealed(sealed.data, &listed->handle, listed->type, t->salt, path, &info.compression);
-    if (status == HELIOS_OK)
-        status = block_expand(sealed.data, &listed->handle, info.compression, path, image.data);
+        status = block_unseal(sealed.data, &listed->handle, listed->type, t->salt, &t->crypt, path, sealed.data,
+                              image.data, &info.compression);
     if (status == HELIOS_OK)
         status = visit(arg, &info, slice_make(image.data, listed->handle.size));
     helios_buf_free(&sealed);
@@ -517,7 +515,7 @@ static helios_status open_by_path(struct io_fs *fs, const char *path, struct cac
     if (status == HELIOS_OK)
         status = file_header_decode(bytes, MAGIC_TABLE, path, &header);
     io_close(file);
-    return status == HELIOS_OK ? table_open(fs, path, header.number, size, 0, cache, out) : status;
+    return status == HELIOS_OK ? table_open(fs, NULL, path, header.number, size, 0, cache, out) : status;
 }
 
 helios_status table_each_block(struct io_fs *fs, const char *path, block_visit visit, void *arg)

@@ -40,6 +40,7 @@ struct table_writer {
     char *path;
     bool finished;
     uint64_t salt;
+    struct crypt_file crypt;
     helios_buf out; /* not yet written, stands at `offset` of the file */
     uint64_t offset;
     struct block_compressor compressor;
@@ -99,8 +100,8 @@ static helios_status write_out(struct table_writer *writer)
 static helios_status emit_with(struct table_writer *writer, struct block_compressor *compressor,
                                helios_slice image, enum block_type type, struct block_handle *handle)
 {
-    helios_status status =
-        block_seal_append(compressor, image, type, writer->salt, position(writer), &writer->out, handle);
+    helios_status status = block_seal_append(compressor, image, type, writer->salt, &writer->crypt,
+                                             position(writer), &writer->out, handle);
 
     if (status == HELIOS_OK && writer->out.size >= PIECE_BYTES)
         status = write_out(writer);
@@ -119,6 +120,9 @@ static helios_status emit_header(struct table_writer *writer)
     unsigned char bytes[FILE_HEADER_SIZE];
     helios_status status = io_random(writer->options.fs, header.id, sizeof(header.id));
 
+    if (status != HELIOS_OK)
+        return status;
+    status = crypt_file_begin(writer->options.crypt, &header, MAGIC_TABLE, &writer->crypt);
     if (status != HELIOS_OK)
         return status;
     writer->salt = file_salt(header.id);
@@ -222,6 +226,7 @@ void table_writer_free(struct table_writer *writer)
     helios_buf_free(&writer->rangedels);
     helios_buf_free(&writer->rangedel_from);
     helios_buf_free(&writer->rangedel_to);
+    crypt_file_release(&writer->crypt);
     mem_free(writer->path);
     mem_free(writer);
 }
@@ -674,7 +679,10 @@ static helios_status emit_footer(struct table_writer *writer, const struct table
 {
     unsigned char bytes[TABLE_FOOTER_SIZE];
 
-    footer_encode(footer, writer->salt, position(writer), bytes);
+    helios_status status = footer_encode(footer, writer->salt, &writer->crypt, position(writer), bytes);
+
+    if (status != HELIOS_OK)
+        return status;
     return buf_append(&writer->out, bytes, sizeof(bytes));
 }
 

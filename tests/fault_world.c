@@ -1,4 +1,5 @@
 /* fault_world.c - see fault_world.h. */
+#include "tests/encrypted.h"
 #include "tests/fault_world.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -99,6 +100,7 @@ void world_init(struct world *w, struct io_fs *fs, const char *path, uint64_t se
     w->options.group_commit_interval = 500;
     w->options.background_threads = 2;
     w->options.block_bytes = 1024;
+    w->options.encryption = encrypted_if_asked();
     random_seed(&w->rng, seed);
 }
 

@@ -386,12 +386,13 @@ static void check_sealed(helios_compression compression, helios_slice image)
     assert(buf_append(&out, "before", 6) == HELIOS_OK);
     for (int i = 0; i < 2; i++) {
         out.size = 6;
-        assert(block_seal_append(&compressor, image, BLOCK_DATA, SALT, OFFSET, &out, &handle) == HELIOS_OK);
+        assert(block_seal_append(&compressor, image, BLOCK_DATA, SALT, NULL, OFFSET, &out, &handle) ==
+               HELIOS_OK);
         assert(slice_equal(slice_make(out.data + 6, out.size - 6), buf_slice(&sealed)));
     }
     assert(handle.offset == OFFSET && handle.size == image.size &&
            handle.stored + BLOCK_TRAILER_SIZE == sealed.size);
-    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, "t", &found) == HELIOS_OK);
+    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, NULL, "t", &found) == HELIOS_OK);
     assert(found == compression || handle.stored == handle.size);
     assert(block_expand(sealed.data, &handle, found, "t", back) == HELIOS_OK);
     assert(memcmp(back, image.data, image.size) == 0);
@@ -399,16 +400,17 @@ static void check_sealed(helios_compression compression, helios_slice image)
     for (size_t at = 0; at < sealed.size; at++)
         for (int bit = 0; bit < 8; bit++) {
             sealed.data[at] ^= (char)(1 << bit);
-            assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, "t", &found) == HELIOS_CORRUPT);
+            assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, NULL, "t", &found) ==
+                   HELIOS_CORRUPT);
             sealed.data[at] ^= (char)(1 << bit);
         }
-    assert(block_check_sealed(sealed.data, &handle, BLOCK_HISTORY, SALT, "t", &found) == HELIOS_CORRUPT);
-    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT + 1, "t", &found) == HELIOS_CORRUPT);
+    assert(block_check_sealed(sealed.data, &handle, BLOCK_HISTORY, SALT, NULL, "t", &found) == HELIOS_CORRUPT);
+    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT + 1, NULL, "t", &found) == HELIOS_CORRUPT);
     handle.offset++;
-    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, "t", &found) == HELIOS_CORRUPT);
+    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, NULL, "t", &found) == HELIOS_CORRUPT);
     handle.offset--;
     handle.size++;
-    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, "t", &found) == HELIOS_CORRUPT);
+    assert(block_check_sealed(sealed.data, &handle, BLOCK_DATA, SALT, NULL, "t", &found) == HELIOS_CORRUPT);
     block_compressor_release(&compressor);
     helios_buf_free(&sealed);
     helios_buf_free(&out);
@@ -464,7 +466,8 @@ static void test_handles(void)
         {"in the header", {63, 100, 100}, BLOCK_DATA, false},
         {"nowhere", {0, 0, 0}, BLOCK_DATA, false},
         {"nothing stored", {64, 0, 100}, BLOCK_DATA, false},
-        {"more stored than there is", {64, 101, 100}, BLOCK_DATA, false},
+        {"with a tag", {64, 116, 100}, BLOCK_DATA, true},
+        {"more stored than there is", {64, 117, 100}, BLOCK_DATA, false},
         {"offset that wraps", {UINT64_MAX - 10, 100, 100}, BLOCK_DATA, false},
         {"stored beyond the file", {64, UINT32_MAX, UINT32_MAX}, BLOCK_VALUE, false},
         {"image too large", {64, 100, BLOCK_IMAGE_MAX + 1}, BLOCK_DATA, false},

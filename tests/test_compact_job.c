@@ -271,7 +271,7 @@ static void read_table(struct table_home *home, const struct table_result *resul
     uint64_t before = out->count;
 
     table_file_path(home, result->number, path, sizeof(path));
-    assert(table_open(home->fs, path, result->number, result->size, 0, home->cache, &table) == HELIOS_OK);
+    assert(table_open(home->fs, NULL, path, result->number, result->size, 0, home->cache, &table) == HELIOS_OK);
     assert(table_verify(table) == HELIOS_OK);
     assert(table_cursor_new(table, &options, &cursor) == HELIOS_OK);
     for (cursor_first(cursor); cursor->valid; cursor_next(cursor)) {

@@ -12,6 +12,7 @@
  * Usage: test_crash [seed [kills [directory]]] */
 #undef NDEBUG
 #include "base/random.h"
+#include "tests/encrypted.h"
 #include "tests/feed_replay.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -368,6 +369,7 @@ static helios_options options_make(void)
     options.background_threads = 2;
     options.history_retention = retentions[round_now % 4];
     options.feed_retention = HELIOS_FOREVER;
+    options.encryption = encrypted_if_asked();
     return options;
 }
 

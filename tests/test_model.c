@@ -9,6 +9,7 @@
 #undef NDEBUG
 #include "engine/engine_internal.h"
 #include "engine/identity.h"
+#include "tests/encrypted.h"
 #include "tests/feed_replay.h"
 #include "tests/history_model.h"
 #include <assert.h>
@@ -681,6 +682,7 @@ static void any_options(struct test *t)
 static void open_database(struct test *t)
 {
     any_options(t);
+    t->options.encryption = t->set->place == IN_MEMORY ? NULL : encrypted_if_asked();
     t->read_only = t->options.read_only = t->history.latest > 0 && chance(t, 5);
     if (t->verbose)
         printf("step %" PRIu64 ": open, memtable %" PRIu64 ", block %u, cache %" PRIu64 ", retention %" PRIu64

@@ -164,7 +164,7 @@ static void check_layout(size_t layout, uint64_t budget, size_t keys, size_t lar
     options = options_for(fs, layout, "t.sst");
     model_draw(&m, &rng, keys, 12, large);
     model_write(&m, 0, m.count, &options, NULL, 0, &result);
-    must(table_open(fs, "t.sst", 7, result.size, 0, cache, &t));
+    must(table_open(fs, NULL, "t.sst", 7, result.size, 0, cache, &t));
     check_properties(t, &m);
     must(table_verify(t));
     check_gets(t, &m, &rng, large ? 100 : keys == MANY_KEYS ? 500 : 3000);
@@ -212,7 +212,7 @@ static void check_override(uint64_t seed)
     model_draw(&m, &rng, 500, 1, 0);
     model_newest_only(&m);
     model_write(&m, 0, m.count, &options, &rangedel, 1, &result);
-    must(table_open(fs, "t.sst", 7, result.size, 600, cache, &t));
+    must(table_open(fs, NULL, "t.sst", 7, result.size, 600, cache, &t));
     must(table_verify(t));
     assert(rangedel_newest(table_rangedels(t), slice_make("\0\0\0\0\0aa", 7), 599) == 0);
     assert(rangedel_newest(table_rangedels(t), slice_make("\0\0\0\0\0aa", 7), 600) == 600);
@@ -292,7 +292,7 @@ static void check_each_block(uint64_t seed)
 
     options.path = "r.sst";
     model_write(&m, 0, 0, &options, rangedels, 2, &result);
-    must(table_open(fs, "r.sst", 7, result.size, 0, cache, &t));
+    must(table_open(fs, NULL, "r.sst", 7, result.size, 0, cache, &t));
     must(table_verify(t));
     assert(rangedel_newest(table_rangedels(t), slice_make("\0\0\0\0\0bb", 7), 9) == 5);
     must(table_cursor_new(t, &latest, &c));
@@ -381,7 +381,7 @@ static void check_damage(size_t layout, uint64_t seed)
         helios_status status;
 
         io_memory_bytes(fs, "t.sst", &size)[at] ^= flip;
-        status = table_open(fs, "t.sst", 7, result.size, 0, cache, &t);
+        status = table_open(fs, NULL, "t.sst", 7, result.size, 0, cache, &t);
         if (status == HELIOS_OK) {
             opened++;
             read_damaged(t, &m, cache);
@@ -399,8 +399,8 @@ static void check_damage(size_t layout, uint64_t seed)
         must(io_open(fs, "t.sst", IO_WRITE, &file));
         must(io_resize(file, length));
         io_close(file);
-        assert(is_damage(table_open(fs, "t.sst", 7, result.size, 0, cache, &t)));
-        assert(is_damage(table_open(fs, "t.sst", 7, length, 0, cache, &t)));
+        assert(is_damage(table_open(fs, NULL, "t.sst", 7, result.size, 0, cache, &t)));
+        assert(is_damage(table_open(fs, NULL, "t.sst", 7, length, 0, cache, &t)));
     }
     epoch_drain();
     cache_free(cache);
@@ -434,7 +434,7 @@ static void check_no_memory(uint64_t seed)
         size_t i = 0;
 
         mem_fail_at(n, false);
-        status = table_open(fs, "t.sst", 7, result.size, 0, cache, &t);
+        status = table_open(fs, NULL, "t.sst", 7, result.size, 0, cache, &t);
         if (status == HELIOS_OK)
             status = table_cursor_new(t, &all, &c);
         if (status == HELIOS_OK) {
@@ -509,7 +509,7 @@ static void check_threads(uint64_t seed)
     options = options_for(fs, 0, "t.sst");
     model_draw(&m, &rng, MANY_KEYS, 3, 0);
     model_write(&m, 0, m.count, &options, NULL, 0, &result);
-    must(table_open(fs, "t.sst", 7, result.size, 0, cache, &t));
+    must(table_open(fs, NULL, "t.sst", 7, result.size, 0, cache, &t));
     for (int i = 0; i < THREADS; i++) {
         workers[i] = (struct worker){t, &m, seed + (uint64_t)i};
         must(thread_start(&threads[i], "worker", work, &workers[i]));

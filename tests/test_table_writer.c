@@ -186,7 +186,7 @@ static void *read_block(struct reading *r, const struct block_handle *handle, en
 {
     void *image = NULL;
 
-    assert(block_read(r->file, r->size, r->salt, handle, type, &image) == HELIOS_OK);
+    assert(block_read(r->file, r->size, r->salt, NULL, handle, type, &image) == HELIOS_OK);
     r->bytes[type] += handle_bytes(handle);
     return image;
 }
@@ -204,7 +204,7 @@ static void check_large(struct reading *r, uint32_t i, helios_slice value)
     helios_buf large = {0};
 
     assert(value.size == HANDLE_SIZE);
-    assert(block_read_buf(r->file, r->size, r->salt, &handle, BLOCK_VALUE, &large) == HELIOS_OK);
+    assert(block_read_buf(r->file, r->size, r->salt, NULL, &handle, BLOCK_VALUE, &large) == HELIOS_OK);
     assert(slice_equal(buf_slice(&large), value_of(i, value_room)));
     r->bytes[BLOCK_VALUE] += handle_bytes(&handle);
     helios_buf_free(&large);
@@ -408,7 +408,7 @@ static void open_reading(struct reading *r, struct io_fs *fs, uint64_t size)
     assert(file_header_decode(head, MAGIC_TABLE, "t", &header) == HELIOS_OK && header.number == 7);
     r->salt = header.salt;
     assert(io_read(r->file, size - TABLE_FOOTER_SIZE, foot, sizeof(foot)) == HELIOS_OK);
-    assert(footer_decode(foot, r->salt, size - TABLE_FOOTER_SIZE, "t", &r->footer) == HELIOS_OK);
+    assert(footer_decode(foot, r->salt, NULL, size - TABLE_FOOTER_SIZE, "t", &r->footer) == HELIOS_OK);
     r->properties = read_block(r, &r->footer.properties, BLOCK_PROPERTIES);
     assert(properties_decode(r->properties, r->footer.properties.size, "t", 0, &r->summary) == HELIOS_OK);
     if (!handle_is_none(&r->footer.filter)) {

@@ -1244,9 +1244,9 @@ static void reader_api(void)
     must_append(&w, 30);
     world_close(&w);
     wal_segment_path("/wal", 1, path, sizeof(path));
-    assert(wal_reader_open(w.fs, "/wal/none", &reader) == HELIOS_NOT_FOUND);
+    assert(wal_reader_open(w.fs, NULL, "/wal/none", &reader) == HELIOS_NOT_FOUND);
     flip(&w, wal_pos_make(1, second), 3);
-    assert(wal_reader_open(w.fs, path, &reader) == HELIOS_OK);
+    assert(wal_reader_open(w.fs, NULL, path, &reader) == HELIOS_OK);
     assert(wal_reader_info(reader)->sealed && wal_reader_info(reader)->sealed_last == 3);
     assert(wal_reader_next(reader, &record) == HELIOS_OK && record.first == 1);
     assert(wal_reader_next(reader, &record) == HELIOS_CORRUPT);

@@ -213,7 +213,7 @@ static int dump_records(const struct args *args, struct wal_reader *reader)
 static int dump_wal(const struct args *args, const char *path)
 {
     struct wal_reader *reader;
-    helios_status status = wal_reader_open(io_posix(), path, &reader);
+    helios_status status = wal_reader_open(io_posix(), NULL, path, &reader);
     int code;
 
     if (status != HELIOS_OK)

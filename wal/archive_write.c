@@ -278,7 +278,7 @@ helios_status wal_archive_write(const struct wal_options *options, uint64_t numb
 
     wal_segment_path(options->directory, number, path, sizeof(path));
     wal_archive_path(options->directory, number, true, temporary, sizeof(temporary));
-    status = wal_reader_open(options->fs, path, &reader);
+    status = wal_reader_open(options->fs, options->crypt, path, &reader);
     if (status == HELIOS_OK)
         status = io_open(options->fs, temporary, IO_WRITE | IO_CREATE | IO_TRUNCATE, &w.file);
     if (status == HELIOS_OK)

@@ -164,6 +164,7 @@ static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_
     struct wal_segment_info info = {0};
     /* Dirty pages would all be written by the next fsync, for which commits wait now. */
     bool populate = !atomic_load_explicit(&wal->sync_small, memory_order_relaxed);
+    struct crypt_file crypt = {0};
     struct io_file *file;
     helios_status status;
 
@@ -172,11 +173,12 @@ static helios_status segment_prepare(struct wal *wal, uint64_t want, struct wal_
     info.predecessor = last_number(wal);
     info.header.number = wal->next_number++;
     info.size = size_choose(wal, want);
-    status = wal_info_new(wal->options.fs, &info);
+    status = wal_info_new(&wal->options, &info, &crypt);
     if (status == HELIOS_OK)
         status = draft_open(wal, info.header.number, info.size, populate, &file);
     if (status == HELIOS_OK)
-        status = wal_segment_finish(&wal->options, &info, populate, file, out);
+        return wal_segment_finish(&wal->options, &info, &crypt, populate, file, out);
+    crypt_file_release(&crypt);
     return status;
 }
 

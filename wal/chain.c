@@ -121,7 +121,7 @@ static helios_status link_salvage(const struct wal_options *options, uint64_t nu
     helios_status status;
 
     wal_segment_path(options->directory, number, path, sizeof(path));
-    status = wal_reader_open(options->fs, path, &reader);
+    status = wal_reader_open(options->fs, options->crypt, path, &reader);
     if (status != HELIOS_OK)
         return status;
     link->info = *wal_reader_info(reader);
@@ -246,7 +246,7 @@ static helios_status archive_load(const struct wal_options *options, uint64_t nu
     helios_status status;
 
     wal_archive_path(options->directory, number, false, path, sizeof(path));
-    status = wal_reader_open(options->fs, path, &reader);
+    status = wal_reader_open(options->fs, options->crypt, path, &reader);
     if (status != HELIOS_OK)
         return status;
     link->info = *wal_reader_info(reader);
@@ -318,7 +318,7 @@ static helios_status walk_enter(struct wal_walk *walk, size_t index, uint64_t of
     walk->reader = NULL;
     walk->index = index;
     wal_segment_path(walk->options->directory, info->header.number, path, sizeof(path));
-    status = wal_reader_open(walk->options->fs, path, &walk->reader);
+    status = wal_reader_open(walk->options->fs, walk->options->crypt, path, &walk->reader);
     if (status != HELIOS_OK)
         return status;
     wal_reader_seek(walk->reader, offset);

@@ -27,7 +27,7 @@ static helios_status segment_open(const struct wal *wal, const struct wal_place 
     char path[WAL_PATH_MAX];
 
     wal_place_path(wal->options.directory, place->number, place->archived, path, sizeof(path));
-    return wal_reader_open(wal->options.fs, path, reader);
+    return wal_reader_open(wal->options.fs, wal->options.crypt, path, reader);
 }
 
 static helios_status fail_missing(const struct wal *wal, const struct wal_place *place)

@@ -113,9 +113,11 @@ uint64_t wal_index_find(const struct wal_index *index, helios_seq seq)
 static void encode(const struct wal_index *index, size_t count, const struct file_header *segment, uint64_t end,
                    unsigned char *out)
 {
+    struct file_header header = *segment;
     unsigned char *at = out + INDEX_ENTRIES;
 
-    file_header_encode(segment, MAGIC_INDEX, out);
+    header.flags = 0; /* never encrypted: it has numbers alone */
+    file_header_encode(&header, MAGIC_INDEX, out);
     put_u64(out + INDEX_END, end);
     put_u64(out + INDEX_COUNT, count);
     for (size_t i = 0; i < count; i++, at += INDEX_ENTRY_SIZE) {

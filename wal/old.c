@@ -45,7 +45,7 @@ static helios_status first_read(const struct wal_options *options, struct old *o
     helios_status status;
 
     wal_place_path(options->directory, old->link->info.header.number, old->link->archived, path, sizeof(path));
-    status = wal_reader_open(options->fs, path, &reader);
+    status = wal_reader_open(options->fs, options->crypt, path, &reader);
     if (status != HELIOS_OK)
         return status;
     status = wal_reader_step(reader, &record, &found);

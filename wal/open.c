@@ -14,6 +14,7 @@ struct tail {
     const struct wal_options *options;
     struct io_file *file;
     uint64_t number, salt;
+    struct crypt_file crypt;
     uint64_t offset;       /* of the next record */
     helios_seq first;      /* of the first record copied; 0: none */
     unsigned char *buffer; /* [written, offset) */
@@ -51,10 +52,34 @@ static helios_status tail_room(struct tail *tail, uint64_t size)
     return status;
 }
 
+/* header and body at their place in the buffer; what encryption adds to the body is `sealing`. */
+static helios_status tail_put(const struct tail *tail, const struct wal_record *record, size_t sealing,
+                              unsigned char *at)
+{
+    uint32_t size = (uint32_t)(WAL_RECORD_HEADER + record->body.size + sealing);
+    unsigned char bound[WAL_RECORD_HEADER], *body = at + WAL_RECORD_HEADER;
+    helios_status status;
+
+    if (sealing == 0) {
+        if (record->body.size > 0)
+            memcpy(body, record->body.data, record->body.size);
+        wal_header_encode(at, record, size, hash_bytes(record->body.data, record->body.size), tail->salt,
+                          tail->offset);
+        return HELIOS_OK;
+    }
+    wal_header_encode(at, record, size, 0, tail->salt, tail->offset);
+    wal_header_bound(at, bound);
+    status = crypt_seal(&tail->crypt, tail->offset, slice_make(bound, sizeof(bound)), &record->body, 1, body);
+    if (status == HELIOS_OK)
+        wal_header_sum(at, hash_bytes(body + record->body.size, sealing), tail->salt, tail->offset);
+    return status;
+}
+
 /* The same record at another place; a VOID shrinks to its header. */
 static helios_status tail_add(struct tail *tail, const struct wal_record *record)
 {
-    uint64_t size = wal_record_size(record->body.size);
+    size_t sealing = record->type == WAL_VOID ? 0 : crypt_overhead(&tail->crypt);
+    uint64_t size = wal_record_size(record->body.size + sealing);
     struct wal_record moved = *record;
     unsigned char *at;
     helios_status status;
@@ -67,11 +92,10 @@ static helios_status tail_add(struct tail *tail, const struct wal_record *record
         return status;
     at = tail->buffer + (tail->offset - tail->written);
     memset(at + size - WAL_ALIGN, 0, WAL_ALIGN);
-    if (record->body.size > 0)
-        memcpy(at + WAL_RECORD_HEADER, record->body.data, record->body.size);
     moved.synced = wal_pos_make(tail->number, WAL_DATA);
-    wal_header_encode(at, &moved, (uint32_t)(WAL_RECORD_HEADER + record->body.size),
-                      hash_bytes(record->body.data, record->body.size), tail->salt, tail->offset);
+    status = tail_put(tail, &moved, sealing, at);
+    if (status != HELIOS_OK)
+        return status;
     if (tail->first == 0)
         tail->first = record->first;
     if (tail->options->keep != WAL_KEEP_NONE)
@@ -187,27 +211,27 @@ static helios_status first_create(const struct wal_options *options, const struc
     if (info.header.number > WAL_NUMBER_MAX)
         return fail(HELIOS_LIMIT, "%s: no segment number is left", options->directory);
     predecessor_choose(chain, recovery, &info);
-    status = wal_info_new(options->fs, &info);
+    status = wal_info_new(options, &info, &tail.crypt);
     if (status != HELIOS_OK)
         return status;
     tail.number = info.header.number;
     tail.salt = info.header.salt;
     wal_temporary_path(options->directory, tail.number, path, sizeof(path));
     status = io_open(options->fs, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &tail.file);
-    if (status != HELIOS_OK)
-        return status;
-    status = first_write(&tail, chain, recovery, next, &info);
+    if (status == HELIOS_OK)
+        status = first_write(&tail, chain, recovery, next, &info);
     mem_free(tail.buffer);
     if (status == HELIOS_OK && options->keep != WAL_KEEP_NONE)
         status = wal_index_reserve(&tail.index, wal_index_room(info.size));
     if (status != HELIOS_OK) {
+        crypt_file_release(&tail.crypt);
         wal_index_release(&tail.index);
         io_close(tail.file); /* what is there of it, the next open removes */
         return status;
     }
     *start = tail.offset;
     *info_out = info;
-    status = wal_segment_finish(options, &info, true, tail.file, out);
+    status = wal_segment_finish(options, &info, &tail.crypt, true, tail.file, out);
     if (status == HELIOS_OK)
         (*out)->index = tail.index;
     else

@@ -10,6 +10,8 @@ struct wal_reader {
     struct io_file *file;
     struct wal_archive *archive; /* NULL: the file is the segment */
     struct wal_segment_info info;
+    struct crypt *keys;
+    struct crypt_file crypt;
     uint64_t limit;  /* records end here: the sealed end, the segment's, or the file's if that is earlier */
     bool truncated;  /* limit is the file's */
     uint64_t offset; /* of the next record; a multiple of 8 */
@@ -17,6 +19,9 @@ struct wal_reader {
     unsigned char *data;
     uint64_t data_offset;
     size_t data_size, data_capacity;
+    /* The body of the last record, decrypted. */
+    unsigned char *plain;
+    size_t plain_capacity;
 };
 
 static helios_status archive_load(struct wal_reader *reader)
@@ -42,6 +47,9 @@ static helios_status reader_load(struct wal_reader *reader)
         return archive_load(reader);
     if (status == HELIOS_OK)
         status = wal_info_decode(page, got, io_path(reader->file), &reader->info);
+    if (status == HELIOS_OK && !crypt_is_on(&reader->crypt)) /* the first time */
+        status = crypt_file_open(reader->keys, &reader->info.header, MAGIC_LOG, io_path(reader->file),
+                                 &reader->crypt);
     if (status == HELIOS_OK)
         status = io_size(reader->file, &file_size);
     if (status != HELIOS_OK)
@@ -55,13 +63,14 @@ static helios_status reader_load(struct wal_reader *reader)
     return HELIOS_OK;
 }
 
-helios_status wal_reader_open(struct io_fs *fs, const char *path, struct wal_reader **out)
+helios_status wal_reader_open(struct io_fs *fs, struct crypt *keys, const char *path, struct wal_reader **out)
 {
     struct wal_reader *reader = mem_zalloc(sizeof(*reader));
     helios_status status;
 
     if (!reader)
         return fail_no_memory(sizeof(*reader));
+    reader->keys = keys;
     status = io_open(fs, path, IO_READ, &reader->file);
     if (status == HELIOS_OK)
         status = reader_load(reader);
@@ -79,7 +88,9 @@ void wal_reader_close(struct wal_reader *reader)
         return;
     wal_archive_close(reader->archive);
     io_close(reader->file);
+    crypt_file_release(&reader->crypt);
     mem_free(reader->data);
+    mem_free(reader->plain);
     mem_free(reader);
 }
 
@@ -235,6 +246,42 @@ helios_status wal_reader_bytes(struct wal_reader *reader, uint64_t offset, size_
     return window_get(reader, offset, size, out);
 }
 
+static helios_status plain_room(struct wal_reader *reader, size_t size)
+{
+    unsigned char *plain;
+
+    if (size <= reader->plain_capacity)
+        return HELIOS_OK;
+    plain = mem_alloc(size);
+    if (!plain)
+        return fail_no_memory(size);
+    mem_free(reader->plain);
+    reader->plain = plain;
+    reader->plain_capacity = size;
+    return HELIOS_OK;
+}
+
+/* A body that is not what was sealed there is none, as one with a wrong checksum. */
+static helios_status body_open(struct wal_reader *reader, const unsigned char *header, uint64_t body_xxh3,
+                               struct wal_record *record, bool *good)
+{
+    const unsigned char *sealed = header + WAL_RECORD_HEADER;
+    unsigned char bound[WAL_RECORD_HEADER];
+    size_t size = record->body.size;
+    helios_status status;
+
+    *good = size >= CRYPT_TAG_SIZE && hash_bytes(sealed + size - CRYPT_TAG_SIZE, CRYPT_TAG_SIZE) == body_xxh3;
+    if (!*good)
+        return HELIOS_OK;
+    status = plain_room(reader, size);
+    if (status != HELIOS_OK)
+        return status;
+    wal_header_bound(header, bound);
+    record->body = slice_make(reader->plain, size - CRYPT_TAG_SIZE);
+    return crypt_open(&reader->crypt, reader->offset, slice_make(bound, sizeof(bound)), sealed, size,
+                      reader->plain, good);
+}
+
 /* The body of a record whose header verified. */
 static helios_status body_get(struct wal_reader *reader, struct wal_record *record, uint64_t body_xxh3,
                               bool *good)
@@ -251,6 +298,8 @@ static helios_status body_get(struct wal_reader *reader, struct wal_record *reco
     status = window_get(reader, reader->offset, WAL_RECORD_HEADER + size, &at);
     if (status != HELIOS_OK)
         return status;
+    if (crypt_is_on(&reader->crypt) && record->type != WAL_END)
+        return body_open(reader, at, body_xxh3, record, good);
     record->body = slice_make(at + WAL_RECORD_HEADER, size);
     *good = hash_bytes(record->body.data, size) == body_xxh3;
     return HELIOS_OK;

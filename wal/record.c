@@ -38,12 +38,24 @@ void wal_header_encode(unsigned char out[WAL_RECORD_HEADER], const struct wal_re
     put_u64(out + RECORD_FIRST, record->first << 8 | (uint64_t)record->type);
     put_u64(out + RECORD_TIME, record->time);
     put_u64(out + RECORD_SYNCED, record->synced);
-    put_u64(out + RECORD_BODY_XXH3, body_xxh3);
     put_u32(out + RECORD_BRANCH, record->branch);
     put_u32(out + RECORD_FLAGS, record->flags);
     put_u64(out + RECORD_SIZE_CHECK, get_u64(out) ^ SIZE_CHECK_MASK);
-    put_u64(out + RECORD_CHECKSUM,
-            checksum(out + RECORD_FIRST, WAL_RECORD_HEADER - RECORD_FIRST, salt, offset));
+    wal_header_sum(out, body_xxh3, salt, offset);
+}
+
+void wal_header_sum(unsigned char header[WAL_RECORD_HEADER], uint64_t body_xxh3, uint64_t salt, uint64_t offset)
+{
+    put_u64(header + RECORD_BODY_XXH3, body_xxh3);
+    put_u64(header + RECORD_CHECKSUM,
+            checksum(header + RECORD_FIRST, WAL_RECORD_HEADER - RECORD_FIRST, salt, offset));
+}
+
+void wal_header_bound(const unsigned char header[WAL_RECORD_HEADER], unsigned char bound[WAL_RECORD_HEADER])
+{
+    memcpy(bound, header, WAL_RECORD_HEADER);
+    put_u64(bound + RECORD_CHECKSUM, 0);
+    put_u64(bound + RECORD_BODY_XXH3, 0);
 }
 
 bool wal_header_plausible(const unsigned char in[WAL_RECORD_HEADER])

@@ -144,14 +144,17 @@ helios_seq wal_info_first(const struct wal_segment_info *info)
     return info->predecessor_last != 0 ? info->predecessor_last + 1 : info->first;
 }
 
-helios_status wal_info_new(struct io_fs *fs, struct wal_segment_info *info)
+helios_status wal_info_new(const struct wal_options *options, struct wal_segment_info *info,
+                           struct crypt_file *crypt)
 {
-    helios_status status = io_random(fs, info->header.id, FILE_ID_SIZE);
+    helios_status status = io_random(options->fs, info->header.id, FILE_ID_SIZE);
 
+    if (status == HELIOS_OK)
+        status = crypt_file_begin(options->crypt, &info->header, MAGIC_LOG, crypt);
     if (status != HELIOS_OK)
         return status;
     info->header.salt = file_salt(info->header.id);
-    info->created = io_time(fs);
+    info->created = io_time(options->fs);
     return HELIOS_OK;
 }
 
@@ -185,7 +188,8 @@ static helios_status first_page_write(const struct wal_segment_info *info, struc
 
 /* Opened anew rather than kept, so that its path in messages is the one it has. */
 static helios_status segment_open(const struct wal_options *options, const struct wal_segment_info *info,
-                                  const char *path, bool populate, struct wal_segment **out)
+                                  struct crypt_file *crypt, const char *path, bool populate,
+                                  struct wal_segment **out)
 {
     struct wal_segment *segment = mem_zalloc(sizeof(*segment));
     void *map = NULL;
@@ -210,6 +214,8 @@ static helios_status segment_open(const struct wal_options *options, const struc
     else if (status == HELIOS_OK)
         io_prefetch(segment->file, 0, (size_t)info->size); /* a recycled one may be on disk only */
     if (status == HELIOS_OK) {
+        segment->crypt = *crypt;
+        *crypt = (struct crypt_file){0};
         *out = segment;
         segment = NULL;
     }
@@ -228,7 +234,8 @@ static void leave_nothing(const struct wal_options *options, const char *path)
 }
 
 helios_status wal_segment_finish(const struct wal_options *options, const struct wal_segment_info *info,
-                                 bool populate, struct io_file *file, struct wal_segment **out)
+                                 struct crypt_file *crypt, bool populate, struct io_file *file,
+                                 struct wal_segment **out)
 {
     char path[WAL_PATH_MAX], temporary[WAL_PATH_MAX];
     struct wal_segment *segment = NULL;
@@ -244,13 +251,14 @@ helios_status wal_segment_finish(const struct wal_options *options, const struct
     if (status != HELIOS_OK)
         goto out;
     renamed = true;
-    status = segment_open(options, info, path, populate, &segment);
+    status = segment_open(options, info, crypt, path, populate, &segment);
     if (status != HELIOS_OK)
         goto out;
     *out = segment;
     segment = NULL;
 out:
     wal_segment_free(segment);
+    crypt_file_release(crypt);
     if (status != HELIOS_OK)
         leave_nothing(options, renamed ? path : temporary);
     return status;
@@ -263,6 +271,7 @@ void wal_segment_free(struct wal_segment *segment)
     if (segment->map)
         io_unmap(segment->file, segment->map, (size_t)segment->size);
     io_close(segment->file);
+    crypt_file_release(&segment->crypt);
     wal_index_release(&segment->index);
     mem_free(segment);
 }

@@ -152,6 +152,16 @@ static uint64_t pieces_size(const helios_slice *pieces, size_t count)
     return size;
 }
 
+bool wal_is_encrypted(const struct wal *wal)
+{
+    return wal->options.crypt != NULL;
+}
+
+uint64_t wal_record_room(const struct wal *wal, uint64_t body_size)
+{
+    return wal_record_size(body_size + (wal_is_encrypted(wal) ? CRYPT_TAG_SIZE : 0));
+}
+
 /* The record as it will stand at offset. A VOID covers all that was reserved. */
 static uint32_t header_make(const struct wal_reservation *reservation, const struct wal_record *record,
                             uint64_t body_xxh3, uint64_t body_size, unsigned char header[WAL_RECORD_HEADER])
@@ -225,6 +235,99 @@ static bool better_pwrite(const struct wal *wal, const struct wal_reservation *r
            reservation->end - reservation->synced < WAL_SMALL;
 }
 
+/* ---- sealed bodies ----
+ *
+ * Each place of a segment is reserved once, and what is written there a second time (where pwrite failed and the mapping
+ * takes it) is the same: so a nonce, which is the place, is never used for two texts. */
+
+/* Where there is no mapping, and more than the stack takes: piece by piece, the header last. */
+static helios_status stream_pieces(struct crypt_stream *stream, struct io_file *file, uint64_t at,
+                                   const helios_slice *pieces, size_t count)
+{
+    unsigned char sealed[WAL_PAGE];
+    helios_status status = HELIOS_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        for (size_t done = 0, step; done < pieces[i].size && status == HELIOS_OK; done += step) {
+            step = pieces[i].size - done < sizeof(sealed) ? pieces[i].size - done : sizeof(sealed);
+            status = crypt_stream_put(stream, slice_make((const unsigned char *)pieces[i].data + done, step),
+                                      sealed);
+            if (status == HELIOS_OK)
+                status = io_write(file, at, sealed, step);
+            at += step;
+        }
+    }
+    return status;
+}
+
+static helios_status write_stream(const struct wal_segment *segment, uint64_t offset, helios_slice bound,
+                                  unsigned char *header, const helios_slice *pieces, size_t count,
+                                  uint64_t body_size)
+{
+    uint64_t at = offset + WAL_RECORD_HEADER;
+    unsigned char tag[CRYPT_TAG_SIZE];
+    struct crypt_stream stream;
+    helios_status status = crypt_stream_begin(&stream, &segment->crypt, offset, bound), ended;
+
+    if (status == HELIOS_OK)
+        status = stream_pieces(&stream, segment->file, at, pieces, count);
+    ended = crypt_stream_end(&stream, tag);
+    if (status == HELIOS_OK)
+        status = ended;
+    if (status == HELIOS_OK)
+        status = io_write(segment->file, at + body_size, tag, sizeof(tag));
+    if (status != HELIOS_OK)
+        return status;
+    wal_header_sum(header, hash_bytes(tag, sizeof(tag)), segment->salt, offset);
+    return io_write(segment->file, offset, header, WAL_RECORD_HEADER);
+}
+
+/* The body, sealed, and then the header, to `at`, which stands for offset. */
+static helios_status seal_at(const struct wal_segment *segment, uint64_t offset, helios_slice bound,
+                             unsigned char *header, const helios_slice *pieces, size_t count,
+                             uint64_t body_size, unsigned char *at)
+{
+    unsigned char *body = at + WAL_RECORD_HEADER;
+    helios_status status = crypt_seal(&segment->crypt, offset, bound, pieces, count, body);
+
+    if (status != HELIOS_OK)
+        return status;
+    wal_header_sum(header, hash_bytes(body + body_size, CRYPT_TAG_SIZE), segment->salt, offset);
+    memcpy(at, header, WAL_RECORD_HEADER);
+    return HELIOS_OK;
+}
+
+static helios_status write_sealed(struct wal *wal, const struct wal_reservation *reservation,
+                                  const struct wal_record *record, const helios_slice *pieces, size_t count)
+{
+    struct wal_segment *segment = reservation->segment;
+    uint64_t offset = wal_pos_offset(reservation->at), body_size = pieces_size(pieces, count);
+    unsigned char header[WAL_RECORD_HEADER], bound[WAL_RECORD_HEADER], small[WAL_PAGE];
+    const helios_slice bound_slice = slice_make(bound, sizeof(bound));
+    size_t size = header_make(reservation, record, 0, body_size + CRYPT_TAG_SIZE, header);
+    helios_status status = HELIOS_OK;
+
+    wal_header_bound(header, bound);
+    if (reservation->old_segment)
+        status = end_write(reservation, record->first);
+    if (status == HELIOS_OK && size <= sizeof(small) && (!segment->map || better_pwrite(wal, reservation))) {
+        status = seal_at(segment, offset, bound_slice, header, pieces, count, body_size, small);
+        if (status == HELIOS_OK)
+            status = io_write(segment->file, offset, small, size);
+        if (status == HELIOS_OK)
+            return status;
+    } else if (status == HELIOS_OK && !segment->map) {
+        status = write_stream(segment, offset, bound_slice, header, pieces, count, body_size);
+        if (status == HELIOS_OK)
+            return status;
+    }
+    if (segment->map) /* as in wal_write */
+        status = seal_at(segment, offset, bound_slice, header, pieces, count, body_size, segment->map + offset);
+    if (status != HELIOS_OK)
+        wal_fail(wal, status);
+    return status;
+}
+
 helios_status wal_write(struct wal *wal, const struct wal_reservation *reservation,
                         const struct wal_record *record, uint64_t body_xxh3, const helios_slice *pieces,
                         size_t count)
@@ -234,6 +337,8 @@ helios_status wal_write(struct wal *wal, const struct wal_reservation *reservati
     unsigned char header[WAL_RECORD_HEADER];
     helios_status status = HELIOS_OK;
 
+    if (crypt_is_on(&segment->crypt) && record->type != WAL_VOID)
+        return write_sealed(wal, reservation, record, pieces, count);
     header_make(reservation, record, body_xxh3, body_size, header);
     if (reservation->old_segment)
         status = end_write(reservation, record->first);

@@ -7,6 +7,7 @@
  * A position (wal_pos) is segment number << 32 | offset: ordered like the log. */
 #ifndef HELIOS_WAL_WAL_H
 #define HELIOS_WAL_WAL_H
+#include "base/crypt.h"
 #include "base/file_header.h"
 #include "base/key.h"
 #include "io/io.h"
@@ -54,6 +55,8 @@ static inline uint64_t wal_pos_offset(wal_pos pos)
  *   56  u64 size_check   bytes [0, 8) ^ 0x5d8a1f3b96c2e047: covers size and op_count, never verifies on zeros,
  *                        and lets a scan dismiss a place with one comparison
  *   64  body             of a VOID: whatever stands there, not covered by a checksum and read as empty
+ * In an encrypted segment the body is sealed, bound to its place and to the header but for the two checksums; it ends with
+ * the tag (16 bytes), which `size` counts, and body_xxh3 is the tag's alone.
  * A chain of commits has no gaps but those left by unlogged commits, so `first` never falls. */
 enum {
     WAL_LINK = 64,
@@ -97,6 +100,7 @@ struct wal_filter {
 
 struct wal_options {
     struct io_fs *fs;
+    struct crypt *crypt;    /* NULL: not encrypted */
     const char *directory;  /* <db>/wal; copied */
     uint64_t segment_bytes; /* usual size; a multiple of 4096 */
     uint64_t sync_interval; /* us: the background sync of ASYNC commits, 1 s */
@@ -176,14 +180,16 @@ helios_status wal_prepare(struct wal *, uint64_t size) CHECKED;
 /* Under the caller's reservation lock; never waits, fails or allocates. False: the segment is full and
  * the next is not ready; unlock, wal_prepare, try again. first: the record's first number. */
 bool wal_reserve(struct wal *, uint64_t size, helios_seq first, struct wal_reservation *);
-/* Copies the record to its place; parallel. body in `count` pieces, body_xxh3 over all of them; together
- * they fill what was reserved, but for a VOID, which takes no pieces and covers it all. Fails only with the
- * pwrite back end. */
+/* Copies the record to its place; parallel. body in `count` pieces, body_xxh3 over all of them (not looked at if the log
+ * is encrypted: wal_is_encrypted); together they fill what was reserved, but for a VOID, which takes no pieces and covers it all. Fails only with the
+ * pwrite back end, and if libcrypto does. */
 helios_status wal_write(struct wal *, const struct wal_reservation *, const struct wal_record *,
                         uint64_t body_xxh3, const helios_slice *pieces, size_t count) CHECKED;
 /* In order, by whoever advances the published prefix: everything before `end` is complete. */
 void wal_publish(struct wal *, wal_pos end, helios_seq last);
 uint64_t wal_record_size(uint64_t body_size); /* with header and padding */
+/* The same of a body that is still to be sealed: what is reserved for it. */
+uint64_t wal_record_room(const struct wal *, uint64_t body_size);
 
 /* ---- durability ---- */
 
@@ -191,6 +197,7 @@ uint64_t wal_record_size(uint64_t body_size); /* with header and padding */
  * the fsync with others. The first failed fsync or write is final: this and all later calls return it.
  * Timeout 0 only asks; UINT64_MAX waits without a limit. */
 helios_status wal_sync(struct wal *, wal_pos pos, uint64_t timeout) CHECKED; /* us; HELIOS_TIMEOUT */
+bool wal_is_encrypted(const struct wal *);
 wal_pos wal_published(const struct wal *);
 wal_pos wal_durable(const struct wal *);
 helios_seq wal_durable_seq(const struct wal *); /* last number in the durable part */
@@ -256,7 +263,7 @@ helios_status wal_cursor_next(struct wal_cursor *, wal_pos upto, struct wal_reco
 /* Of a segment or of the archive of one, which then looks as the sealed segment that it was made of; messages name the
  * file that is read, and the offset in the segment. */
 struct wal_reader;
-helios_status wal_reader_open(struct io_fs *, const char *path, struct wal_reader **) CHECKED;
+helios_status wal_reader_open(struct io_fs *, struct crypt *, const char *path, struct wal_reader **) CHECKED;
 void wal_reader_close(struct wal_reader *);
 struct wal_segment_info {
     struct file_header header;

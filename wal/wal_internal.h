@@ -39,6 +39,11 @@ enum wal_verdict {
 /* size: the whole record without the padding. */
 void wal_header_encode(unsigned char out[WAL_RECORD_HEADER], const struct wal_record *, uint32_t size,
                        uint64_t body_xxh3, uint64_t salt, uint64_t offset);
+/* What encryption binds to the body: the header, but for its two checksums. */
+void wal_header_bound(const unsigned char header[WAL_RECORD_HEADER], unsigned char bound[WAL_RECORD_HEADER]);
+/* The checksums of one that was encoded before its body was sealed. */
+void wal_header_sum(unsigned char header[WAL_RECORD_HEADER], uint64_t body_xxh3, uint64_t salt,
+                    uint64_t offset);
 /* Could a record begin here? Cheap, for scanning. */
 bool wal_header_plausible(const unsigned char in[WAL_RECORD_HEADER]);
 /* room: bytes from here to the end of the segment. Fills all of record but body.data, at and end. */
@@ -52,6 +57,7 @@ enum wal_verdict wal_header_decode(const unsigned char in[WAL_RECORD_HEADER], ui
 struct wal_segment {
     /* Constant once listed. */
     struct file_header header; /* of an old one only the number */
+    struct crypt_file crypt;   /* not of an old one */
     uint64_t number, size, salt;
     uint64_t predecessor; /* as its link names it; 0 if old */
     bool old;             /* from before this open: never written or recycled */
@@ -82,14 +88,15 @@ void wal_seal_encode(unsigned char out[64], uint64_t salt, uint64_t end, helios_
 void wal_place_path(const char *directory, uint64_t number, bool archived, char *out, size_t size);
 void wal_temporary_path(const char *directory, uint64_t number, char *out, size_t size);
 
-/* A new file id and, from the rest of info, the salt. */
-helios_status wal_info_new(struct io_fs *, struct wal_segment_info *) CHECKED;
+/* A new file id, the salt, and the key. */
+helios_status wal_info_new(const struct wal_options *, struct wal_segment_info *, struct crypt_file *) CHECKED;
 helios_status wal_write_zeros(struct io_file *, uint64_t from, uint64_t to) CHECKED;
 /* The temporary file has its full size and content but the first page: writes that, syncs, gives it its
  * name, opens and maps it; populate: makes its pages writable, which makes them dirty. The caller syncs the
- * directory before use. file is consumed. On failure no file of it is left, if that can be had. */
-helios_status wal_segment_finish(const struct wal_options *, const struct wal_segment_info *, bool populate,
-                                 struct io_file *file, struct wal_segment **) CHECKED;
+ * directory before use. file and key are consumed. On failure no file of it is left, if that can be had. */
+helios_status wal_segment_finish(const struct wal_options *, const struct wal_segment_info *,
+                                 struct crypt_file *, bool populate, struct io_file *file,
+                                 struct wal_segment **) CHECKED;
 /* Unmaps, closes, frees; the file stays. NULL is fine. */
 void wal_segment_free(struct wal_segment *);
 
