@@ -140,6 +140,7 @@ static void keep_failure_locked(struct helios_db *db, helios_status status)
 
 void background_done(struct helios_db *db, helios_status status)
 {
+    view_bury(db);
     if (status != HELIOS_OK && !atomic_load(&db->closing))
         event_log_say(db->events, "background work failed: %s", helios_last_error());
     mutex_lock(&db->state_mu);
@@ -289,6 +290,7 @@ static void *janitor_run(void *arg)
         if (open)
             merge_at_rest(db, &rest);
         epoch_collect();
+        view_bury(db);
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);
     }

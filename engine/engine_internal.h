@@ -57,6 +57,8 @@ struct mem_slot {
 /* Immutable, replaced whole under state_mu (and commit_mu, when the active memtable changes). */
 struct view {
     struct epoch_item item;
+    struct helios_db *db;
+    struct view *next_dead;
     _Atomic uint32_t refs; /* one is the database's, dropped through the epoch */
     uint64_t generation;
     struct mem_slot *active;
@@ -71,7 +73,8 @@ struct view {
 struct view *view_now(struct helios_db *);
 struct view *view_ref(struct view *);
 struct view *view_acquire(struct helios_db *); /* now, counted; from anywhere */
-void view_unref(struct view *);                /* NULL is fine; without locks */
+void view_unref(struct view *);                /* NULL is fine; frees nothing itself */
+void view_bury(struct helios_db *);            /* does, where it may take long; without locks */
 
 /* ---- commits in flight ---- */
 
@@ -140,6 +143,7 @@ struct helios_db {
     /* Atomic. */
     _Atomic(struct view *) view __attribute__((aligned(64))); /* release: installs; acquire: readers */
     _Atomic uint64_t generation;                              /* of the view; iterators look at it */
+    _Atomic(struct view *) dead_views; /* of no count; release: view_unref(); acquire: view_bury() */
     _Atomic helios_seq visible __attribute__((aligned(64))); /* release: publisher in order; acquire: readers */
     _Atomic helios_seq latest;     /* the last commit; below visible after a void one */
     _Atomic helios_seq horizon;    /* H */
@@ -341,7 +345,7 @@ struct mem_slot *mem_slot_ref(struct mem_slot *);
 void mem_slot_unref(struct mem_slot *);
 bool mem_slot_empty(const struct mem_slot *); /* nothing in it to flush */
 /* Fresh views; installed under state_mu (and commit_mu when the active memtable changes). */
-struct view *view_alloc(void); /* an empty one; NULL: no memory, sentence set */
+struct view *view_alloc(struct helios_db *); /* an empty one; NULL: no memory, sentence set */
 void view_fill(struct view *, struct mem_slot *active, struct mem_slot *const *closed, size_t closed_count,
                struct version *);
 void view_install_locked(struct helios_db *,

@@ -193,6 +193,7 @@ void flush_run(struct pool_job *job)
 
     /* The memtable goes back to the pool before the next one is wanted: through its view, then by itself. */
     epoch_collect();
+    view_bury(db);
     epoch_collect();
     mutex_lock(&db->state_mu);
     db->flush_running = false;

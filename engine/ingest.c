@@ -81,7 +81,7 @@ static helios_status reserve_between(struct helios_db *db, helios_branch_id bran
     for (;;) {
         enum reserve_result result = RESERVE_OTHER_MEMTABLE;
         struct mem_slot *fresh = NULL;
-        struct view *view = view_alloc(), *old = NULL;
+        struct view *view = view_alloc(db), *old = NULL;
         helios_status status = view ? HELIOS_OK : HELIOS_NO_MEMORY;
 
         if (status == HELIOS_OK)

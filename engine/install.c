@@ -188,7 +188,7 @@ static helios_status install(struct helios_db *db, const struct version_change *
     helios_status status = HELIOS_OK;
 
     mutex_lock(&db->manifest_mu);
-    fresh = view_alloc();
+    fresh = view_alloc(db);
     if (!fresh)
         status = HELIOS_NO_MEMORY;
     /* What the edit lets go of in the log, and what it says is in tables, must not outlive the log. */

@@ -184,7 +184,8 @@ static void db_free(struct helios_db *db)
     version_unref(db->version);
     manifest_close(db->manifest);
     event_log_close(db->events);
-    epoch_drain(); /* views let go of their tables, */
+    epoch_drain(); /* nobody reads, */
+    view_bury(db); /* views let go of their tables, */
     epoch_drain(); /* and these of their blocks, which are charged to the cache */
     memtable_pool_release();
     feed_release(db); /* consumers let go of their floors */
@@ -438,7 +439,7 @@ static void sweep_leftovers(struct helios_db *db)
 
 static helios_status first_view(struct helios_db *db)
 {
-    struct view *view = view_alloc();
+    struct view *view = view_alloc(db);
     struct mem_slot *slot = NULL;
     helios_status status = view ? mem_slot_new(db, slice_make("", 0), &slot) : HELIOS_NO_MEMORY;
 

@@ -24,15 +24,39 @@ struct view *view_acquire(struct helios_db *db)
     return view;
 }
 
+/* With the last view of a table go its blocks in the cache and its file: tenths of a second, for which no reader is to
+ * pay who happened to be the last. Views wait here for a job or the janitor. */
 void view_unref(struct view *view)
 {
+    struct helios_db *db;
+
     if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1)
         return;
+    db = view->db;
+    view->next_dead = atomic_load_explicit(&db->dead_views, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&db->dead_views, &view->next_dead, view, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    condition_broadcast(&db->state_changed); /* unlocked: a janitor that misses it looks soon anyhow */
+}
+
+static void view_free(struct view *view)
+{
     mem_slot_unref(view->active);
     for (size_t i = 0; i < view->closed_count; i++)
         mem_slot_unref(view->closed[i]);
     version_unref(view->version);
     mem_free(view);
+}
+
+void view_bury(struct helios_db *db)
+{
+    struct view *view = atomic_exchange_explicit(&db->dead_views, NULL, memory_order_acquire), *next;
+
+    for (; view; view = next) {
+        next = view->next_dead;
+        view_free(view);
+    }
 }
 
 /* Numbers of ingested tables may lie above those of a memtable that is not flushed yet. */
@@ -43,11 +67,13 @@ helios_seq view_newest_ingested(const struct view *view)
     return view->version->seq_max >= oldest->first ? view->version->seq_max : 0;
 }
 
-struct view *view_alloc(void)
+struct view *view_alloc(struct helios_db *db)
 {
     struct view *view = mem_zalloc(sizeof(*view));
 
-    if (!view)
+    if (view)
+        view->db = db;
+    else
         (void)!fail_no_memory(sizeof(*view));
     return view;
 }
@@ -139,7 +165,7 @@ static helios_status switch_locked(struct helios_db *db, struct mem_slot *fresh,
 
     if (now->closed_count == VIEW_MEMTABLES_MAX)
         return fail(HELIOS_LIMIT, "%s: %d memtables wait to be flushed", db->path, VIEW_MEMTABLES_MAX);
-    view = view_alloc();
+    view = view_alloc(db);
     if (!view)
         return HELIOS_NO_MEMORY;
     closed[0] = active;
