@@ -417,16 +417,15 @@ static void measure(struct run *run)
     run->usage = directory_usage(run->bench->settings.path);
 }
 
-static void print_writes(const struct run *run, uint64_t ops)
+static void print_writes(const struct run *run, uint64_t user_bytes)
 {
     const struct bench *bench = run->bench;
-    uint64_t record = KEY_BYTES + (run->workload->flags & WORKLOAD_DELETES ? 0 : bench->sizes.value_bytes);
     uint64_t live = bench->live * (KEY_BYTES + bench->sizes.value_bytes);
 
     printf(", \"settle_seconds\": %.3f, \"written\": %" PRIu64 ", \"settle_written\": %" PRIu64
            ", \"user_bytes\": %" PRIu64 ", \"write_amplification\": %.3f",
-           run->settle_seconds, run->written, run->settle_written, ops * record,
-           (double)(run->written + run->settle_written) / (double)(ops * record + 1));
+           run->settle_seconds, run->written, run->settle_written, user_bytes,
+           (double)(run->written + run->settle_written) / (double)(user_bytes + 1));
     if (!bench->holes)
         printf(", \"space_amplification\": %.3f", (double)run->usage.bytes / (double)live);
 }
@@ -466,13 +465,14 @@ static void print_nanos(const char *name, const struct histogram *ticks)
 static void print_result(const struct run *run, const char *name)
 {
     struct histogram ticks, gets;
-    uint64_t ops = 0, writer_ops = 0, attempts = 0;
+    uint64_t ops = 0, attempts = 0, user_bytes = 0;
 
     histogram_init(&ticks);
     histogram_init(&gets);
     for (unsigned i = 0; i < run->threads; i++) {
         ops += run->workers[i].ops;
         attempts += run->workers[i].attempts;
+        user_bytes += run->workers[i].written;
         histogram_merge(&ticks, &run->workers[i].ticks);
         histogram_merge(&gets, &run->workers[i].get_ticks);
     }
@@ -480,13 +480,15 @@ static void print_result(const struct run *run, const char *name)
            ", \"seconds\": %.6f, \"ops_per_second\": %.0f",
            run->bench->engine->name, name, run->threads, ops, run->seconds, (double)ops / run->seconds);
     if (run->workload->flags & WORKLOAD_WRITER) {
-        writer_ops = run->workers[run->threads].ops;
-        printf(", \"writer_ops_per_second\": %.0f", (double)writer_ops / run->seconds);
+        const struct worker *writer = &run->workers[run->threads];
+
+        user_bytes += writer->written;
+        printf(", \"writer_ops_per_second\": %.0f", (double)writer->ops / run->seconds);
     }
     if (run->workload->flags & WORKLOAD_TXN)
         printf(", \"conflicts\": %" PRIu64, attempts - ops);
     if (run->workload->flags & WORKLOAD_WRITES)
-        print_writes(run, writer_ops ? writer_ops : ops);
+        print_writes(run, user_bytes);
     print_cpu(run, ops);
     print_nanos("nanos", &ticks);
     if (gets.count > 0)

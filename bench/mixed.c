@@ -30,14 +30,6 @@ static void scan(struct worker *w)
     w->engine->cursor_close(cursor);
 }
 
-static void del(struct worker *w)
-{
-    char key[KEY_BYTES];
-
-    data_key(w->data, draw(w) * 2, key);
-    w->engine->del(w->session, slice_make(key, KEY_BYTES));
-}
-
 static void batch(struct worker *w)
 {
     struct record records[MIXED_BATCH];
@@ -50,6 +42,7 @@ static void batch(struct worker *w)
         records[i] = (struct record){slice_make(keys[i], KEY_BYTES), data_value(w->data, index, w->generation)};
     }
     w->engine->put_batch(w->session, records, MIXED_BATCH);
+    count_written(w, records, MIXED_BATCH);
 }
 
 void mixed(struct worker *w)
@@ -69,7 +62,7 @@ void mixed(struct worker *w)
         else if (coin < GETS + PUTS + SCANS)
             scan(w);
         else if (coin < GETS + PUTS + SCANS + DELETES)
-            del(w);
+            del(w, draw(w));
         else
             batch(w);
         start = lap(w, start);

@@ -42,6 +42,7 @@ static void fill_batches(struct worker *w)
             records[count].value = data_value(w->data, index, w->generation);
         }
         w->engine->put_batch(w->session, records, count);
+        count_written(w, records, count);
         start = lap(w, start);
     }
     w->ops = w->to - w->from;
@@ -64,6 +65,7 @@ static bool ascending_next(void *arg, struct record *record)
     data_key(a->w->data, a->index * 2, a->key);
     record->key = slice_make(a->key, KEY_BYTES);
     record->value = data_value(a->w->data, a->index, a->w->generation);
+    count_written(a->w, record, 1);
     a->index++;
     return true;
 }
@@ -116,12 +118,10 @@ static void update(struct worker *w)
 
 static void delete_drawn(struct worker *w)
 {
-    char key[KEY_BYTES];
     uint64_t start = ticks_now();
 
     for (uint64_t i = w->from; i < w->to; i++) {
-        data_key(w->data, draw(w) * 2, key);
-        w->engine->del(w->session, slice_make(key, KEY_BYTES));
+        del(w, draw(w));
         start = lap(w, start);
     }
     w->ops = w->to - w->from;
@@ -292,18 +292,20 @@ static void make_snapshots(struct worker *w)
 static void update_in_txn(struct worker *w, uint64_t index)
 {
     char bytes[KEY_BYTES];
-    helios_slice key = slice_make(bytes, KEY_BYTES), value;
+    struct record record = {slice_make(bytes, KEY_BYTES), data_value(w->data, index, w->generation)};
+    helios_slice value;
     bool found;
 
     data_key(w->data, index * 2, bytes);
     do {
         w->attempts++;
         w->engine->txn_begin(w->session);
-        found = w->engine->txn_get(w->session, key, &value);
+        found = w->engine->txn_get(w->session, record.key, &value);
         if (found)
             touch(w, value);
-        w->engine->txn_put(w->session, key, data_value(w->data, index, w->generation));
+        w->engine->txn_put(w->session, record.key, record.value);
     } while (!w->engine->txn_commit(w->session));
+    count_written(w, &record, 1);
     w->found += found;
 }
 
@@ -352,6 +354,7 @@ static void increment(void *arg)
         count = counter_of(value);
     count++;
     w->engine->txn_put(w->session, counter_key, slice_make(&count, sizeof(count)));
+    w->written += counter_key.size + sizeof(count);
 }
 
 /* All threads want the same key; the longest lap is how long one had to wait for its turn. */

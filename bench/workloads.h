@@ -31,11 +31,11 @@ struct worker {
     double cpu_seconds;    /* of this thread */
     uint64_t instructions; /* of this thread in user mode; 0: no counters */
     /* Counted. */
-    struct histogram ticks;     /* of an operation; for batches of the whole batch */
-    struct histogram get_ticks; /* of the gets among them, in mixed */
-    uint64_t ops, found;
-    uint64_t attempts;     /* of transactions, those that lost included */
-    unsigned char touched; /* so that no read is optimised away */
+    struct histogram ticks;       /* of an operation; for batches of the whole batch */
+    struct histogram get_ticks;   /* of the gets among them, in mixed */
+    uint64_t ops, found, written; /* written: bytes of keys and values */
+    uint64_t attempts;            /* of transactions, those that lost included */
+    unsigned char touched;        /* so that no read is optimised away */
 };
 
 enum workload_flags {
