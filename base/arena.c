@@ -12,7 +12,8 @@ struct arena_chunk {
 
 void arena_init(struct arena *arena, void *first, size_t size)
 {
-    *arena = (struct arena){.at = first, .end = (unsigned char *)first + size, .chunk_bytes = CHUNK_FIRST};
+    *arena = (struct arena){
+        .at = first, .end = first ? (unsigned char *)first + size : NULL, .chunk_bytes = CHUNK_FIRST};
 }
 
 static void *alloc_in_chunk(struct arena *arena, size_t size)

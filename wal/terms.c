@@ -173,7 +173,7 @@ static helios_status append_list(struct encoding *e, uint64_t *size)
     if (status != HELIOS_OK)
         return status;
     *size = e->postings->size - start;
-    put_u64(sum, checksum(e->postings->data + start, (size_t)*size, e->salt, e->offset + start));
+    put_u64(sum, checksum(*size ? e->postings->data + start : "", (size_t)*size, e->salt, e->offset + start));
     return buf_append(e->postings, sum, sizeof(sum));
 }
 
