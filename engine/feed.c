@@ -77,10 +77,12 @@ helios_status feed_begin(struct helios_db *db)
         mark = feed->mark ? feed->mark : db->next;
         segment = feed->mark ? wal_segment_of(db->wal, mark) : wal_segment_now(db->wal);
         wal_keep(db->wal, segment);
+        wal_keep_begins(db->wal, mark);
     }
     if (feed->found) {
         mark = feed->mark;
         segment = feed->segment;
+        wal_keep_begins(feed->found, mark);
     }
     mutex_lock(&db->manifest_mu);
     feed->mark = mark;

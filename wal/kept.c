@@ -265,6 +265,26 @@ void wal_keep(struct wal *wal, uint64_t segment)
     }
 }
 
+void wal_keep_begins(struct wal *wal, helios_seq seq)
+{
+    uint64_t from = oldest_number(wal);
+    struct wal_segment *segment;
+    size_t below;
+
+    mutex_lock(&wal->mu);
+    below = kept_below_locked(wal, from);
+    if (below < wal->kept_count) {
+        if (wal->kept[below].first > seq)
+            wal->kept[below].first = seq;
+    } else {
+        for (segment = wal->first; segment && segment->number < from; segment = segment->next)
+            continue;
+        if (segment && first_of(segment) > seq)
+            atomic_store_explicit(&segment->first, seq, memory_order_release);
+    }
+    mutex_unlock(&wal->mu);
+}
+
 uint64_t wal_segment_of(struct wal *wal, helios_seq seq)
 {
     const struct wal_segment *listed;

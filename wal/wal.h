@@ -234,6 +234,9 @@ helios_status wal_segment_copy(struct io_fs *, const char *from, const char *to,
 
 /* ---- the feed: segments that are kept, and walks over them ---- */
 
+/* At open: what there is from seq on stands in the kept segments, so the oldest of them begins there at the latest, also where its
+ * own first number lies beyond numbers that a crash has made nobody's. */
+void wal_keep_begins(struct wal *, helios_seq seq);
 /* Segments below are no longer kept for the feed; only raised (from WAL_KEEP_NONE: begins to keep what is there).
  * Kept ones are sealed, cut to their length, never recycled. */
 void wal_keep(struct wal *, uint64_t segment);
