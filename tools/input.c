@@ -208,6 +208,25 @@ static enum input_result row_of_object(struct input *input, helios_slice line, s
     return key_end(input, row);
 }
 
+/* One that has failed keeps half a surrogate pair over a reset, and gives it to the next line: it is used no more. */
+static void tokener_renew(struct input *input)
+{
+    if (input->tokener)
+        json_tokener_free(input->tokener);
+    input->tokener = json_tokener_new();
+    json_tokener_set_flags(input->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+}
+
+static enum input_result bad_json(struct input *input, struct input_row *row)
+{
+    enum json_tokener_error error = json_tokener_get_error(input->tokener);
+    size_t at = json_tokener_get_parse_end(input->tokener);
+
+    tokener_renew(input);
+    return bad(input, row, "not JSON: %s at byte %zu of the line",
+               error == json_tokener_continue ? "the object ends early" : json_tokener_error_desc(error), at);
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -245,11 +264,7 @@ static enum input_result next_object(struct input *input, struct input_row *row)
     json_tokener_reset(input->tokener);
     input->object = json_tokener_parse_ex(input->tokener, line.data, (int)line.size);
     if (json_tokener_get_error(input->tokener) != json_tokener_success)
-        return bad(input, row, "not JSON: %s at byte %zu of the line",
-                   json_tokener_get_error(input->tokener) == json_tokener_continue
-                       ? "the object ends early"
-                       : json_tokener_error_desc(json_tokener_get_error(input->tokener)),
-                   json_tokener_get_parse_end(input->tokener));
+        return bad_json(input, row);
     if (json_tokener_get_parse_end(input->tokener) != line.size ||
         !json_object_is_type(input->object, json_type_object))
         return bad(input, row, "not one JSON object");
@@ -418,8 +433,7 @@ int input_open(const struct args *args, struct input **input_out)
     }
     if (fstat(fileno(input->file), &info) == 0 && S_ISREG(info.st_mode))
         input->total = (uint64_t)info.st_size;
-    input->tokener = json_tokener_new();
-    json_tokener_set_flags(input->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    tokener_renew(input);
     code = begin(input);
 out:
     if (code == EXIT_CODE_OK)
