@@ -642,7 +642,8 @@ static bool needs_rewrite(const struct compact_tree *tree, const struct compact_
     const struct table_properties *p = &file->properties;
 
     return is_asked_for(range, file) && file->number < range->number_limit &&
-           (p->tombstones || p->range_deletes || p->entries > p->keys || compact_may_have_dropped(tree, file));
+           (range->rewrite || p->tombstones || p->range_deletes || p->entries > p->keys ||
+            compact_may_have_dropped(tree, file));
 }
 
 static int deepest_asked_for(const struct compact_tree *tree, const struct compact_range *range)

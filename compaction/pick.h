@@ -91,6 +91,7 @@ struct compact_range {
     helios_slice from, to; /* [from, to) of keys with layer; no data: open */
     helios_seq seq_limit;  /* the latest number when it began: files with only newer data are left alone */
     uint64_t number_limit; /* the next file number when it began: later files are not rewritten in place */
+    bool rewrite;          /* every file before that is, whatever is in it */
 };
 
 /* A step of a manual compaction: from the shallowest level down to the deepest that holds the range, a

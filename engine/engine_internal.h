@@ -356,6 +356,10 @@ helios_status view_wait_for_room(struct helios_db *, const struct mem_slot *expe
 void view_retire(struct view *old); /* without locks */
 
 /* Whether a commit up to `last` is in no log and not yet in a table. */
+/* rotate.c: lets go of data keys that no file uses. An encrypted database that is written. */
+helios_status keys_settle(struct helios_db *) CHECKED;
+/* As helios_compact_range of everything, and every table that is there now is written anew. */
+helios_status compact_rewriting(struct helios_db *, const helios_compact_options *) CHECKED;
 bool unlogged_up_to(struct helios_db *, helios_seq last);
 
 /* ---- the background: background.c, flush.c, compact.c, install.c, horizon.c ---- */

@@ -268,6 +268,11 @@ helios_status manifest_append(struct manifest *manifest, struct manifest_state *
     return status;
 }
 
+void manifest_renew(struct manifest *manifest)
+{
+    manifest->broken = true;
+}
+
 bool manifest_in_doubt(const struct manifest *manifest)
 {
     return manifest->doubt;

@@ -58,6 +58,8 @@ helios_status manifest_append(struct manifest *, struct manifest_state *, const 
 /* An append failed in such a way that an open may find its edit all the same: what it names must stay until
  * a later one succeeded. */
 bool manifest_in_doubt(const struct manifest *);
+/* The next edit begins a new file, which has the newest data key. */
+void manifest_renew(struct manifest *);
 void manifest_close(struct manifest *);
 uint64_t manifest_number(const struct manifest *);
 const char *manifest_path(const struct manifest *);

@@ -710,6 +710,8 @@ static helios_status start(struct helios_db *db)
         if (status == HELIOS_OK) {
             sweep_leftovers(db);
             feed_settle(db);
+            if (db->keys && keys_settle(db) != HELIOS_OK)
+                event_log_say(db->events, "could not look for unused keys: %s", helios_last_error());
         }
     }
     if (status != HELIOS_OK)

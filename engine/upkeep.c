@@ -171,7 +171,7 @@ static helios_status compact_range_locked(struct helios_db *db, const struct man
 
 static const helios_compact_options default_compact = HELIOS_COMPACT_OPTIONS_INIT;
 
-helios_status helios_compact_range(helios_db *db, const helios_compact_options *given)
+static helios_status compact_as(helios_db *db, const helios_compact_options *given, bool rewrite)
 {
     helios_compact_options options;
     struct layered lower = {0}, upper = {0};
@@ -191,7 +191,8 @@ helios_status helios_compact_range(helios_db *db, const helios_compact_options *
         horizon_move(db);
         branches_settle(db, pins_oldest(db->floors)); /* the flush has synced the drops */
         mutex_lock(&db->state_mu);
-        m.range = (struct compact_range){lower.key, upper.key, atomic_load(&db->visible), db->next_file};
+        m.range =
+            (struct compact_range){lower.key, upper.key, atomic_load(&db->visible), db->next_file, rewrite};
         m.before = atomic_load(&db->progress.bytes_read);
         status = compact_range_locked(db, &m);
         mutex_unlock(&db->state_mu);
@@ -199,6 +200,16 @@ helios_status helios_compact_range(helios_db *db, const helios_compact_options *
     layered_release(&lower);
     layered_release(&upper);
     return status;
+}
+
+helios_status helios_compact_range(helios_db *db, const helios_compact_options *given)
+{
+    return compact_as(db, given, false);
+}
+
+helios_status compact_rewriting(struct helios_db *db, const helios_compact_options *options)
+{
+    return compact_as(db, options, true);
 }
 
 helios_status helios_compact(helios_db *db, helios_slice from, helios_slice to)

@@ -398,6 +398,155 @@ static void test_bad_sources(void)
     io_free(fs);
 }
 
+static helios_key_info info_of(helios_db *db)
+{
+    helios_key_info info;
+
+    MUST(helios_key_info_get(db, &info));
+    return info;
+}
+
+static void test_rotation(void)
+{
+    helios_encryption e = raw(key_bytes), next = raw(other_bytes);
+    helios_rotate_options rotate = HELIOS_ROTATE_OPTIONS_INIT;
+    struct io_fs *fs;
+    helios_db *db;
+
+    MUST(io_memory_new(&fs));
+    MUST(open_with(fs, "/db", &e, &db));
+    put_rows(db, 0);
+    MUST(helios_compact(db, (helios_slice){0}, (helios_slice){0}));
+    put_rows(db, 1);
+    MUST(helios_key_rotate(db, NULL));
+    check_rows(db, 1);
+    assert(info_of(db).encrypted && info_of(db).key_id == 2 && info_of(db).source == HELIOS_KEY_RAW);
+    assert(info_of(db).key_count == 2); /* the segments of the feed have the old one */
+    rotate.source = &next;
+    MUST(helios_key_rotate(db, &rotate));
+    assert(info_of(db).key_id == 3 && info_of(db).wrapping_id == 2);
+    put_rows(db, 2);
+    MUST(helios_verify(db, NULL, NULL));
+    MUST(helios_close(db));
+    refuse(fs, &e, "is not that of this database");
+    MUST(open_with(fs, "/db", &next, &db));
+    check_rows(db, 2);
+    MUST(helios_verify(db, NULL, NULL));
+    assert(count_changes(db) >= 3 * ROWS);
+    MUST(helios_close(db));
+    io_free(fs);
+}
+
+/* Without a feed nothing keeps an old key for long. */
+static void test_old_keys_go(void)
+{
+    const helios_encryption e = raw(key_bytes);
+    helios_options options = options_with(&e);
+    struct io_fs *fs;
+    helios_db *db;
+
+    options.feed_retention = 0;
+    MUST(io_memory_new(&fs));
+    for (unsigned round = 0; round < 4; round++) {
+        MUST(engine_open(fs, "/db", &options, &db));
+        put_rows(db, round);
+        MUST(helios_key_rotate(db, NULL));
+        assert(info_of(db).key_id == round + 2);
+        assert(info_of(db).key_count <= 3);
+        MUST(helios_close(db));
+    }
+    MUST(engine_open(fs, "/db", &options, &db));
+    MUST(helios_flush(db));
+    MUST(helios_close(db));
+    MUST(engine_open(fs, "/db", &options, &db));
+    assert(info_of(db).key_count == 1);
+    check_rows(db, 3);
+    MUST(helios_close(db));
+    io_free(fs);
+}
+
+/* The machine stops at each call that changes something: what was there is there, with the key before or with the
+ * key after. */
+static bool rotation_stopped_at(uint64_t stop, enum io_damage damage)
+{
+    const helios_encryption e = raw(key_bytes), next = raw(other_bytes);
+    helios_rotate_options rotate = HELIOS_ROTATE_OPTIONS_INIT;
+    struct io_fs *fs;
+    helios_db *db = NULL;
+    helios_status status;
+    bool stopped;
+
+    rotate.source = &next;
+    MUST(io_faulty_new(seed + stop, &fs));
+    MUST(open_with(fs, "/db", &e, &db));
+    put_rows(db, 5);
+    MUST(helios_sync(db));
+    io_faulty_stop_at(fs, stop);
+    (void)!helios_key_rotate(db, &rotate);
+    stopped = io_faulty_stopped(fs);
+    (void)!helios_close(db);
+    io_faulty_power_cut(fs, damage, seed * 1000 + stop);
+    status = open_with(fs, "/db", &e, &db);
+    if (status == HELIOS_INVALID)
+        status = open_with(fs, "/db", &next, &db);
+    MUST(status);
+    check_rows(db, 5);
+    MUST(helios_verify(db, NULL, NULL));
+    MUST(helios_close(db));
+    io_free(fs);
+    return stopped;
+}
+
+static void test_rotation_stopped(void)
+{
+    uint64_t stop = 1;
+
+    while (rotation_stopped_at(stop, (enum io_damage)(stop % IO_DAMAGE_COUNT)))
+        stop++;
+    assert(stop > 10);
+    printf("stopped at each of %" PRIu64 " calls\n", stop - 1);
+}
+
+/* Whatever is flipped in a table or in KEYS is seen; and blocks do not change places, within a file or between files. */
+static void test_moved(void)
+{
+    const helios_encryption e = raw(key_bytes);
+    struct io_fs *fs;
+    struct files files;
+    helios_db *db;
+    unsigned seen = 0;
+
+    MUST(io_memory_new(&fs));
+    MUST(open_with(fs, "/db", &e, &db));
+    put_rows(db, 1);
+    MUST(helios_flush(db));
+    MUST(helios_close(db));
+    list_files(fs, "/db", &files);
+    for (size_t i = 0; i < files.count; i++) {
+        bool is_table = strstr(files.paths[i], ".sst"), is_keys = strstr(files.paths[i], "KEYS");
+        uint64_t size, step;
+        unsigned char *bytes = io_memory_bytes(fs, files.paths[i], &size);
+
+        step = is_keys ? 1 : size / 60 + 1;
+        for (uint64_t at = 0; at < size && (is_table || is_keys); at += step) {
+            helios_status status;
+
+            bytes[at] ^= 0x10;
+            status = open_with(fs, "/db", &e, &db);
+            if (status == HELIOS_OK) {
+                status = helios_verify(db, NULL, NULL);
+                (void)!helios_close(db);
+            }
+            assert(status == HELIOS_CORRUPT || status == HELIOS_UNSUPPORTED);
+            seen++;
+            bytes = io_memory_bytes(fs, files.paths[i], &size);
+            bytes[at] ^= 0x10;
+        }
+    }
+    assert(seen > 200);
+    io_free(fs);
+}
+
 int main(int argc, char **argv)
 {
     const struct {
@@ -408,6 +557,10 @@ int main(int argc, char **argv)
         {"wrong keys", test_wrong_keys},
         {"sources", test_sources},
         {"bad sources", test_bad_sources},
+        {"rotation", test_rotation},
+        {"old keys go", test_old_keys_go},
+        {"rotation stopped", test_rotation_stopped},
+        {"moved", test_moved},
     };
 
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
