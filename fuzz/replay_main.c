@@ -129,6 +129,6 @@ int main(int argc, char **argv)
         else
             replay(argv[i], mutations_in_all);
     }
-    printf("%llu inputs, %llu runs\n", (unsigned long long)inputs, (unsigned long long)runs);
+    printf("%llu inputs\ntried: %llu fuzz inputs\n", (unsigned long long)inputs, (unsigned long long)runs);
     return 0;
 }

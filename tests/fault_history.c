@@ -462,7 +462,7 @@ void check_history(struct check *c)
     check_tags(c);
     check_branches(c);
     check_commits(c);
-    if (!c->detected)
+    if (!c->detected && !c->may_fail) /* a fate is not known where its file cannot be read */
         check_fates(c);
     if (!c->detected)
         check_feed(c);

@@ -1,6 +1,8 @@
 /* fault_scenarios.c - what is done while the power is cut or calls fail; see fault_world.h. */
 #include "tests/fault_world.h"
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static helios_durability draw_durability(struct world *w)
@@ -386,7 +388,7 @@ static void run_branches(struct world *w)
     world_close(w);
 }
 
-const struct scenario scenarios[] = {
+const struct scenario durability_scenarios[] = {
     {"k02_create", 256 << 10, NULL, run_create},
     {"w01_w28_w29_mixed_durability", 256 << 10, before_small, run_mixed},
     {"w21_log_roll_over", 1 << 20, before_small, run_roll},
@@ -407,4 +409,24 @@ const struct scenario scenarios[] = {
     {"retention", 256 << 10, before_small, run_retention},
     {"feed", 256 << 10, before_feed, run_feed},
 };
-const size_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
+const size_t durability_scenario_count = sizeof(durability_scenarios) / sizeof(durability_scenarios[0]);
+
+size_t scenario_count(void)
+{
+    return durability_scenario_count + call_scenario_count;
+}
+
+const struct scenario *scenario_at(size_t index)
+{
+    return index < durability_scenario_count ? &durability_scenarios[index]
+                                             : &call_scenarios[index - durability_scenario_count];
+}
+
+const struct scenario *scenario_named(const char *name)
+{
+    for (size_t i = 0; i < scenario_count(); i++)
+        if (strcmp(scenario_at(i)->name, name) == 0)
+            return scenario_at(i);
+    fprintf(stderr, "no scenario %s\n", name);
+    exit(2);
+}

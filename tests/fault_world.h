@@ -15,7 +15,14 @@
 #include "base/random.h"
 #include "engine/engine_internal.h"
 
-enum { WORLD_KEYS = 96, WORLD_COMMITS = 3000, WORLD_OPS = 12000, WORLD_TAGS = 40, WORLD_BRANCHES = 8 };
+enum {
+    WORLD_KEYS = 96,
+    WORLD_COMMITS = 3000,
+    WORLD_OPS = 12000,
+    WORLD_TAGS = 40,
+    WORLD_BRANCHES = 8,
+    WORLD_FACTS = 24
+};
 
 enum op_kind { OP_PUT, OP_DELETE, OP_RANGE };
 struct world_op {
@@ -69,7 +76,9 @@ struct world {
     struct world_tag tags[WORLD_TAGS];
     uint32_t branch_count;
     struct world_branch branches[WORLD_BRANCHES];
-    helios_seq seq_max; /* largest number ever handed out */
+    uint32_t fact_count;
+    enum tag_state facts[WORLD_FACTS]; /* what merges and the like brought to main */
+    helios_seq seq_max;                /* largest number ever handed out */
     uint32_t commit_count, op_count;
     struct world_commit commits[WORLD_COMMITS];
     struct world_op ops[WORLD_OPS];
@@ -125,6 +134,31 @@ void world_branch_write(struct world *);  /* on the newest, once */
 void world_branch_rename(struct world *); /* the newest, once */
 void world_branch_drop(struct world *);   /* the oldest */
 
+/* fault_merges.c: pairs of keys of their own, there or not as one, that come to main in other ways than by a write there; all
+ * durable when acknowledged. size: of each value. */
+enum merge_how { MERGE_PLAIN, MERGE_CLOSE, MERGE_RESOLVE, MERGE_NESTED, MERGE_AGAIN, MERGE_DROP };
+void world_merge(struct world *, enum merge_how, uint32_t size); /* from a branch made for it */
+void world_revert(struct world *);                               /* of the last merge */
+void world_apply(struct world *, uint32_t size);                 /* of another database's commit */
+void world_batch_ack(struct world *);                            /* with the consumer's position */
+void world_txn_run(struct world *);
+void world_forget(struct world *);      /* the last pair is deleted, as one */
+void world_changes_ack(struct world *); /* by a cursor that has read all there is */
+
+/* fault_reads.c: calls that change nothing. What they give is right, or they fail. */
+void world_read(struct world *);      /* all that the judge reads */
+void world_read_ends(struct world *); /* first and last of all keys */
+void world_read_points(struct world *);
+void world_read_history(struct world *);
+void world_read_diff(struct world *);
+void world_read_commits(struct world *);
+void world_read_upkeep(struct world *);
+void world_read_txn(struct world *);
+void world_read_branches(struct world *);
+void world_read_changes(struct world *);
+void world_read_deltas(struct world *);
+void world_verify(struct world *);
+
 enum judgement { JUDGED_RIGHT, JUDGED_DETECTED };
 /* Reads everything in every way and judges it; what is wrong ends the test. detected_is_fine: HELIOS_CORRUPT
  * may come instead of an answer. Notes what is lost for good and, from now on, durable. */
@@ -136,6 +170,7 @@ void world_check_copy(struct world *, const char *path, uint32_t commits);
 struct check {
     struct world *w;
     bool detected_is_fine, detected;
+    bool may_fail; /* calls fail here: such a one is noted in the world, as if damage was seen */
     helios_buf value;
     int by_op[WORLD_KEYS], by_commit[WORLD_KEYS]; /* what each shared key should hold; -1: nothing */
 };
@@ -149,6 +184,8 @@ void check_get(struct check *, unsigned key, helios_seq at, bool kept);
 void check_history(struct check *); /* tags, times, the list of commits */
 void check_feed(struct check *);
 void check_branches(struct check *);
+void check_facts(struct check *);
+void check_all(struct check *, helios_iter *);
 
 /* For those who make commits. */
 helios_slice world_marker(unsigned index, char out[16]);
@@ -164,14 +201,22 @@ struct io_fs *world_clone(struct io_fs *from, uint64_t seed);
 void world_cut(struct world *, enum io_damage, uint64_t seed);
 extern const char *const damage_names[IO_DAMAGE_COUNT];
 
-/* Scenarios, in fault_scenarios.c: `before` is run once to make the files that all runs begin with; `run` is what fails. */
+/* Scenarios, in fault_scenarios.c and fault_calls.c: `before` is run once to make the files that all runs begin with; `run` is what fails. */
 struct scenario {
     const char *name;
     uint64_t memtable_bytes;
     void (*before)(struct world *);
     void (*run)(struct world *);
 };
-extern const struct scenario scenarios[];
-extern const size_t scenario_count;
+extern const struct scenario durability_scenarios[], call_scenarios[];
+extern const size_t durability_scenario_count, call_scenario_count;
+size_t scenario_count(void);
+const struct scenario *scenario_at(size_t index);
+const struct scenario *scenario_named(const char *name); /* or the end of the program */
+
+/* The seed of a run: what was asked for, or, for 0 and nothing, the day, so that samples rotate. Printed. */
+uint64_t fault_seed(const char *text);
+/* "tried: 123 power cuts", which scripts/tried.py adds up. */
+void fault_tried(uint64_t count, const char *what);
 
 #endif

@@ -687,6 +687,8 @@ static const struct {
 
 /* ---- around them ---- */
 
+static uint64_t tried;
+
 static void check(struct test *t)
 {
     for (unsigned i = 0; i < KEYS; i++) {
@@ -744,6 +746,7 @@ static uint64_t run_one(size_t scenario, uint64_t n, bool forever)
     before = mem_count();
     if (n)
         mem_fail_at(n, forever);
+    tried += n > 0;
     scenarios[scenario].run(&t);
     mem_fail_at(0, false);
     before = mem_count() - before;
@@ -815,5 +818,6 @@ int main(int argc, char **argv)
             run_one(s, n, true);
         printf("%s: %" PRIu64 " allocations\n", scenarios[s].name, count);
     }
+    printf("tried: %" PRIu64 " failing allocations\n", tried);
     return 0;
 }

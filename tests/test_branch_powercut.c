@@ -250,7 +250,8 @@ static void run(bool durable)
         stride = (calls + runs_max - 1) / runs_max;
     for (uint64_t k = 1 + seed % stride; k <= calls + 3; k += stride, cuts++)
         cut_at(k, durable);
-    printf("%s: %" PRIu64 " changing calls, %" PRIu64 " cuts\n", durable ? "SYNC" : "ASYNC", calls, cuts);
+    printf("%s: %" PRIu64 " changing calls\n", durable ? "SYNC" : "ASYNC", calls);
+    printf("tried: %" PRIu64 " power cuts with branches\n", cuts);
     fflush(stdout);
 }
 

@@ -188,8 +188,8 @@ static void kills(uint64_t rounds)
         total += consumers[i].judged.count;
     MUST(helios_destroy(path));
     assert(rmdir(made) == 0);
-    printf("seed %" PRIu64 ": %" PRIu64 " kills, %" PRIu64 " entries consumed by %d consumers\n", seed, rounds,
-           total, CONSUMERS);
+    printf("seed %" PRIu64 ": %" PRIu64 " entries consumed by %d consumers\n", seed, total, CONSUMERS);
+    printf("tried: %" PRIu64 " kills of consumers\n", rounds);
 }
 
 /* ---- without power ---- */
@@ -260,7 +260,7 @@ static void cuts(uint64_t stride)
         MUST(helios_close(again));
         io_free(fs);
     }
-    printf("power cut %" PRIu64 " times\n", count);
+    printf("tried: %" PRIu64 " power cuts of consumers\n", count);
 }
 
 int main(int argc, char **argv)

@@ -9,9 +9,11 @@
  *
  * One thread makes and drops tags and notes how far all threads were at the tag's point, which is readable as long
  * as the tag is there, whatever the retention: that is another in each life.
+ * One more thread makes branches, merges them into main and drops them: crash_branches.c.
  * Usage: test_crash [seed [kills [directory]]] */
 #undef NDEBUG
 #include "base/random.h"
+#include "tests/crash_branches.h"
 #include "tests/encrypted.h"
 #include "tests/feed_replay.h"
 #include <assert.h>
@@ -62,6 +64,7 @@ struct shared {
     _Atomic uint64_t begun[THREADS], acknowledged[THREADS];
     _Atomic uint64_t adds_begun, adds_acknowledged;
     struct shared_tag tags[TAGS];
+    struct crash_branches branches;
     _Atomic int opened;
 };
 
@@ -373,11 +376,17 @@ static helios_options options_make(void)
     return options;
 }
 
+static void *merge_forever(void *db)
+{
+    crash_branches_run(db, &shared->branches);
+    return NULL;
+}
+
 static void child(const char *path)
 {
     helios_options options = options_make();
     struct writer writers[THREADS];
-    pthread_t threads[THREADS];
+    pthread_t threads[THREADS], merger;
     helios_db *db = NULL;
 
     MUST(helios_open(path, &options, &db));
@@ -385,6 +394,7 @@ static void child(const char *path)
         writers[t] = (struct writer){.db = db, .thread = t, .next = models[t].done + 1};
         assert(pthread_create(&threads[t], NULL, write_forever, &writers[t]) == 0);
     }
+    assert(pthread_create(&merger, NULL, merge_forever, db) == 0);
     atomic_store(&shared->opened, 1);
     for (;;)
         pause();
@@ -581,6 +591,7 @@ static void judge(const char *path)
         atomic_store(&shared->acknowledged[t], done);
     }
     check_sum(db, &buf);
+    crash_branches_judge(db, &shared->branches);
     for (int i = 0; i < TAGS; i++)
         check_tag(db, i, &buf);
     MUST(helios_verify(db, NULL, NULL));
@@ -647,6 +658,8 @@ int main(int argc, char **argv)
     assert(rmdir(made) == 0);
     feed_replay_report(replay);
     feed_replay_free(replay);
-    printf("%d kills, %d of them during an open, %" PRIu64 " commits\n", kills, in_open, total);
+    printf("%d of the kills during an open, %" PRIu64 " commits\n", in_open, total);
+    printf("tried: %d kills of writers\n", kills);
+    printf("tried: %" PRIu64 " merges beside kills\n", atomic_load(&shared->branches.acknowledged));
     return 0;
 }

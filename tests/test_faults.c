@@ -1,8 +1,9 @@
 /* test_faults.c - calls that fail: each scenario with its n-th call failing, for all n; a full disk; a failed fsync.
  * No call may crash or hang; what was acknowledged as durable is there after an open without faults. Then cases
  * by name.
- * Usage: test_faults [seed [runs]]; runs: at most so many for each scenario and kind of fault, 0: every call. */
+ * Usage: test_faults [seed [runs [scenario]]]; seed 0: the day's; runs: at most so many for each scenario and kind of fault, 0: every call. */
 #undef NDEBUG
+#include "base/mem.h"
 #include "engine/identity.h"
 #include "tests/fault_world.h"
 #include <assert.h>
@@ -15,16 +16,18 @@
 enum { RUNS_DEFAULT = 24 };
 
 static uint64_t seed = 1, runs_max = RUNS_DEFAULT;
+static uint64_t call_runs, memory_runs;
 
 static const uint32_t all_calls = 0;
 static const uint32_t space_calls = 1u << IO_CALL_WRITE | 1u << IO_CALL_RESIZE | 1u << IO_CALL_OPEN |
                                     1u << IO_CALL_RENAME | 1u << IO_CALL_MAKE_DIRECTORY | 1u << IO_CALL_LINK;
+static const uint32_t open_calls = 1u << IO_CALL_OPEN | 1u << IO_CALL_LIST;
 static const uint32_t sync_calls = 1u << IO_CALL_SYNC | 1u << IO_CALL_SYNC_DIRECTORY;
 
 static const struct kind {
     const char *name;
     uint32_t mask;
-    int error_number;
+    int error_number; /* 0: of memory */
     bool forever, drops_pages;
 } kinds[] = {
     {"EIO once", all_calls, EIO, false, false},
@@ -33,6 +36,10 @@ static const struct kind {
     {"ENOSPC from then on", space_calls, ENOSPC, true, false},
     {"sync fails once and drops pages", sync_calls, EIO, false, true},
     {"sync fails from then on", sync_calls, EIO, true, true},
+    {"EMFILE once", open_calls, EMFILE, false, false},
+    {"EMFILE from then on", open_calls, EMFILE, true, false},
+    {"no memory once", 0, 0, false, false},
+    {"no memory from then on", 0, 0, true, false},
 };
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
 
@@ -79,9 +86,14 @@ static void run_fault(const struct scenario *s, const struct world *image, const
     w->fs = world_clone(image->fs, seed + n);
     snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", scenario %s, %s at call %" PRIu64, seed,
              s->name, kind->name, n);
-    io_faulty_plan(w->fs, &fault);
+    if (kind->error_number)
+        io_faulty_plan(w->fs, &fault);
+    else
+        mem_fail_at(n, kind->forever);
     s->run(w);
+    mem_fail_at(0, false);
     io_faulty_plan(w->fs, NULL);
+    *(kind->error_number ? &call_runs : &memory_runs) += 1;
     if (n % 2)
         world_close(w);
     world_cut(w, kind->drops_pages ? IO_DAMAGE_DROP_ALL : (enum io_damage)(n / 2 % IO_DAMAGE_COUNT), seed + n);
@@ -103,9 +115,9 @@ static uint64_t count_calls(const struct scenario *s, const struct world *image,
 
     memcpy(w, image, sizeof(*w));
     w->fs = world_clone(image->fs, seed);
-    before = io_faulty_calls(w->fs, kind->mask);
+    before = kind->error_number ? io_faulty_calls(w->fs, kind->mask) : mem_count();
     s->run(w);
-    count = io_faulty_calls(w->fs, kind->mask) - before;
+    count = (kind->error_number ? io_faulty_calls(w->fs, kind->mask) : mem_count()) - before;
     world_cut(w, IO_DAMAGE_KEEP_ALL, seed);
     world_free(w);
     return count;
@@ -380,10 +392,43 @@ static void w24_single_sync_writer_never_waits_for_the_group(void)
     world_free(w);
 }
 
+/* A feed that was trimmed to its end is empty, also after crashes that left only new segments: nothing of it is missing. */
+static void feed_trimmed_to_its_end_before_crashes(void)
+{
+    struct world *w;
+    struct io_fs *fs = NULL;
+
+    MUST(io_faulty_new(seed, &fs));
+    w = world_on(fs, 256 << 10);
+    world_feed(w);
+    CHECK(world_open(w), "%s", helios_last_error());
+    world_consume(w);
+    for (int i = 0; i < 4; i++) {
+        world_commit(w, HELIOS_DURABILITY_SYNC, 3, SIZE_SMALL);
+        world_changes_ack(w);
+        world_trim(w);
+        MUST(helios_flush(w->db));
+        for (int crash = 0; crash < 3; crash++) {
+            helios_changes_options options = HELIOS_CHANGES_OPTIONS_INIT;
+            helios_changes *changes = NULL;
+
+            world_cut(w, IO_DAMAGE_DROP_ALL, seed);
+            world_reopen(w);
+            MUST(helios_changes_new(w->db, &options, &changes));
+            helios_changes_free(changes);
+            world_changes_ack(w);
+            CHECK(!w->failed, "%s", helios_last_error());
+        }
+    }
+    world_close(w);
+    world_free(w);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {
+    {"feed_trimmed_to_its_end_before_crashes", feed_trimmed_to_its_end_before_crashes},
     {"full_disk", full_disk},
     {"failed_fsync", failed_fsync},
     {"k01_numbers_never_reused", k01_numbers_never_reused},
@@ -397,17 +442,22 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-    seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    seed = fault_seed(argc > 1 ? argv[1] : NULL);
     runs_max = argc > 2 ? strtoull(argv[2], NULL, 10) : RUNS_DEFAULT;
-    printf("seed %" PRIu64 "\n", seed);
+    if (argc > 3) {
+        test_scenario(scenario_named(argv[3]));
+        return 0;
+    }
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s", seed, cases[i].name);
         cases[i].run();
         printf("%s\n", cases[i].name);
         fflush(stdout);
     }
-    for (size_t i = 0; i < scenario_count; i++)
-        if (strcmp(scenarios[i].name, "manifest_roll") != 0) /* has faults of its own */
-            test_scenario(&scenarios[i]);
+    for (size_t i = 0; i < scenario_count(); i++)
+        if (strcmp(scenario_at(i)->name, "manifest_roll") != 0) /* has faults of its own */
+            test_scenario(scenario_at(i));
+    fault_tried(call_runs, "failing calls");
+    fault_tried(memory_runs, "failing allocations");
     return 0;
 }

@@ -281,6 +281,7 @@ int main(int argc, char **argv)
     MUST(helios_close(db));
     flip_all(fs, &options, NULL);
     io_free(fs);
+    printf("tried: %" PRIu64 " readings of a damaged feed\n", seen + unseen);
     printf("%" PRIu64 " readings found the damage, %" PRIu64 " were right in spite of it\n", seen, unseen);
     return 0;
 }

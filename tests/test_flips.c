@@ -4,7 +4,7 @@
  *
  * Two databases are damaged: one closed cleanly and one whose process died. The second may lose what was never
  * acknowledged as durable, by the rules of fault_world.h.
- * Usage: test_flips [seed [flips]]; flips: at most so many a file, 0: every byte. */
+ * Usage: test_flips [seed [flips]]; seed 0: the day's; flips: at most so many a file, 0: every byte. */
 #undef NDEBUG
 #include "tests/fault_world.h"
 #include <assert.h>
@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FLIPS_DEFAULT = 700, FILES_MAX = 64, CHANGING_EVERY = 5 };
+enum { FLIPS_DEFAULT = 700, SWAPS_ALL = 40000, FILES_MAX = 64, CHANGING_EVERY = 5 };
 
 static uint64_t seed = 1, flips_max = FLIPS_DEFAULT;
-static uint64_t detected, harmless;
+static uint64_t detected, harmless, flips, surgeries, block_swaps;
 
 struct image {
     const char *name;
@@ -184,6 +184,8 @@ static enum judgement look(const struct image *image, struct io_fs *fs, bool rea
     return judgement;
 }
 
+static void flip_apply(struct io_fs *fs, const void *arg);
+
 /* The same in a copy that the open may change. */
 static enum judgement look_changing(const struct image *image, void (*damage)(struct io_fs *, const void *),
                                     const void *arg, enum loss loss)
@@ -192,6 +194,7 @@ static enum judgement look_changing(const struct image *image, void (*damage)(st
     enum judgement judgement;
 
     damage(fs, arg);
+    surgeries += damage != flip_apply;
     judgement = look(image, fs, false, loss);
     io_free(fs);
     return judgement;
@@ -229,6 +232,7 @@ static void flip_file(const struct image *image, const char *path)
                  "seed %" PRIu64 ", %s database, flip of bit mask %#x at %s:%" PRIu64, seed, image->name,
                  flip.bit, path, offset);
         flip_apply(image->fs, &flip);
+        flips++;
         look(image, image->fs, true, LOSES_NOTHING);
         flip_apply(image->fs, &flip);
         if (i % CHANGING_EVERY == 0)
@@ -346,6 +350,83 @@ static void whole_file(const struct image *image, const char *path)
                   is_log && strcmp(image->name, "killed") == 0 ? LOSES_DURABLE : LOSES_NOTHING);
 }
 
+/* ---- blocks in the wrong place ---- */
+
+/* `size` bytes of two places change places. */
+static void swap_bytes(unsigned char *a, unsigned char *b, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char byte = a[i];
+
+        a[i] = b[i];
+        b[i] = byte;
+    }
+}
+
+/* Two blocks of one file, or of two of one kind, as a disk that misplaces writes leaves them. */
+static void swap_blocks(const struct image *image, struct random *rng)
+{
+    static const size_t sizes[] = {64, 512, 1024, 4096};
+    const char *path = image->paths[random_below(rng, image->path_count)], *other = path;
+    size_t block = sizes[random_below(rng, 4)];
+    uint64_t size, other_size, at, to;
+    unsigned char *bytes, *other_bytes;
+
+    if (random_below(rng, 2))
+        other = image->paths[random_below(rng, image->path_count)];
+    bytes = io_memory_bytes(image->fs, path, &size);
+    other_bytes = io_memory_bytes(image->fs, other, &other_size);
+    if (strstr(path, "/LOG") || strstr(other, "/LOG") || strncmp(path, other, 7) != 0 || size < block ||
+        other_size < block)
+        return;
+    at = random_below(rng, (size - block) / 64 + 1) * 64;
+    to = random_below(rng, (other_size - block) / 64 + 1) * 64;
+    if (memcmp(bytes + at, other_bytes + to, block) == 0 ||
+        (bytes == other_bytes && at < to + block && to < at + block))
+        return;
+    snprintf(fault_where, sizeof(fault_where),
+             "seed %" PRIu64 ", %s database, %zu bytes at %s:%" PRIu64 " and %s:%" PRIu64, seed, image->name,
+             block, path, at, other, to);
+    swap_bytes(bytes + at, other_bytes + to, block);
+    look(image, image->fs, true, LOSES_NOTHING);
+    swap_bytes(bytes + at, other_bytes + to, block);
+    block_swaps++;
+}
+
+/* One block is as it was some commits before: a write that was acknowledged and never made. */
+static void stale_block(const struct image *image, struct random *rng)
+{
+    const char *path = image->paths[random_below(rng, image->path_count)];
+    bool is_open_log = strstr(path, ".wal") && strcmp(image->name, "killed") == 0;
+    uint64_t size, older_size, at;
+    unsigned char *bytes = io_memory_bytes(image->fs, path, &size);
+    unsigned char *older = io_memory_bytes(image->older, path, &older_size);
+
+    if (!older || strstr(path, "/LOG") || size < 512 || older_size < size)
+        return;
+    at = random_below(rng, size / 512) * 512;
+    if (memcmp(bytes + at, older + at, 512) == 0)
+        return;
+    snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s:%" PRIu64 " as it was before",
+             seed, image->name, path, at);
+    swap_bytes(bytes + at, older + at, 512);
+    look(image, image->fs, true, is_open_log ? LOSES_DURABLE : LOSES_NOTHING);
+    swap_bytes(bytes + at, older + at, 512);
+    block_swaps++;
+}
+
+static void misplace_blocks(const struct image *image)
+{
+    struct random rng;
+
+    random_seed(&rng, seed);
+    for (uint64_t i = 0; i < (flips_max ? flips_max * 2 : SWAPS_ALL); i++) {
+        swap_blocks(image, &rng);
+        if (i % 4 == 0)
+            stale_block(image, &rng);
+    }
+}
+
 static void test_image(bool clean)
 {
     struct image image = {0};
@@ -357,16 +438,19 @@ static void test_image(bool clean)
         flip_file(&image, image.paths[i]);
         whole_file(&image, image.paths[i]);
     }
+    misplace_blocks(&image);
     image_release(&image);
 }
 
 int main(int argc, char **argv)
 {
-    seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    seed = fault_seed(argc > 1 ? argv[1] : NULL);
     flips_max = argc > 2 ? strtoull(argv[2], NULL, 10) : FLIPS_DEFAULT;
-    printf("seed %" PRIu64 "\n", seed);
     test_image(true);
     test_image(false);
     printf("%" PRIu64 " looks found the damage, %" PRIu64 " were right in spite of it\n", detected, harmless);
+    fault_tried(flips, "flips");
+    fault_tried(surgeries, "files cut, removed, exchanged or older");
+    fault_tried(block_swaps, "blocks exchanged or stale");
     return 0;
 }

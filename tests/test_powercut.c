@@ -1,7 +1,7 @@
 /* test_powercut.c - the power goes at any moment: for each scenario the machine stops at every changing call,
  * the disk keeps what each kind of damage leaves of the unsynced part, and an open must find a prefix of the
  * commits with everything in it that was acknowledged as durable. Then the same for cuts during that open.
- * Usage: test_powercut [seed [runs [scenario [k damage]]]]; runs: at most so many a scenario, 0: all; for a scenario
+ * Usage: test_powercut [seed [runs [scenario [k damage]]]]; seed 0: the day's; runs: at most so many a scenario, 0: all; for a scenario
  * "even" and "odd" stand for every second one, so that two processors can share them. */
 #undef NDEBUG
 #include "engine/identity.h"
@@ -112,7 +112,7 @@ static bool run_cut(const struct scenario *s, const struct image *image, uint64_
     if (run % RECOVERY_SAMPLE == 0)
         cut_recovery(w, damage);
     world_reopen(w);
-    if (s->run == scenarios[10].run)
+    if (s == scenario_named("checkpoint"))
         check_copy(w);
     /* What an open has shown stays, also if nothing is synced after it. */
     world_commit(w, HELIOS_DURABILITY_ASYNC, 3, SIZE_SMALL);
@@ -207,7 +207,7 @@ static void test_destroy(void)
 {
     struct image image;
 
-    image_make(&scenarios[4], &image);
+    image_make(scenario_named("compaction"), &image);
     for (int damage = 0; damage < IO_DAMAGE_COUNT; damage++)
         for (uint64_t k = 1; run_destroy(&image, k, (enum io_damage)damage); k++)
             continue;
@@ -215,22 +215,12 @@ static void test_destroy(void)
     free(image.world);
 }
 
-static const struct scenario *scenario_named(const char *name)
-{
-    for (size_t i = 0; i < scenario_count; i++)
-        if (strcmp(scenarios[i].name, name) == 0)
-            return &scenarios[i];
-    fprintf(stderr, "no scenario %s\n", name);
-    exit(2);
-}
-
 int main(int argc, char **argv)
 {
     size_t part;
 
-    seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    seed = fault_seed(argc > 1 ? argv[1] : NULL);
     runs_max = argc > 2 ? strtoull(argv[2], NULL, 10) : RUNS_DEFAULT;
-    printf("seed %" PRIu64 "\n", seed);
     if (argc > 5) {
         struct image image;
 
@@ -247,10 +237,11 @@ int main(int argc, char **argv)
         run_scenario(scenario_named(argv[3]));
         return 0;
     }
-    for (size_t i = 0; i < scenario_count; i++)
+    for (size_t i = 0; i < scenario_count(); i++)
         if (part == 2 || i % 2 == part)
-            run_scenario(&scenarios[i]);
+            run_scenario(scenario_at(i));
     test_destroy();
-    printf("%" PRIu64 " cuts, %" PRIu64 " more during an open\n", cuts, recovery_cuts);
+    fault_tried(cuts, "power cuts");
+    fault_tried(recovery_cuts, "power cuts in recovery");
     return 0;
 }
