@@ -44,10 +44,11 @@ static bool kind_wanted(const helios_changes *c, const struct op *op)
     return c->kinds >> (expanded ? HELIOS_CHANGE_DELETE : kinds[op->kind]) & 1;
 }
 
-/* The rows of applied commits: entries tell what they say. */
-static bool is_row(const struct op *op)
+/* The rows of applied commits, as entries tell what they say; and row ids reserved, which is nobody's event. */
+static bool is_upkeep(const struct op *op)
 {
-    return op->space == SPACE_SYSTEM && op->key.size && slice_bytes(op->key)[0] == ORIGIN_KEY;
+    return op->space == SPACE_SYSTEM && op->key.size &&
+           (slice_bytes(op->key)[0] == ORIGIN_KEY || slice_bytes(op->key)[0] == ROW_IDS_KEY);
 }
 
 /* A range that meets the keys with the prefix is one of them. */
@@ -75,7 +76,7 @@ static bool table_wanted(const helios_changes *c, const struct op *op)
 static bool wanted(const helios_changes *c, const struct op *op)
 {
     return space_wanted(c, op->space) && (!c->one_branch || op->branch == c->branch) && prefix_wanted(c, op) &&
-           kind_wanted(c, op) && change_origin_wanted(c) && !is_row(op) && table_wanted(c, op);
+           kind_wanted(c, op) && change_origin_wanted(c) && !is_upkeep(op) && table_wanted(c, op);
 }
 
 /* ---- beginning ---- */

@@ -24,6 +24,7 @@
 #include "engine/feed_state.h"
 #include "engine/manifest.h"
 #include "engine/origin_state.h"
+#include "engine/row_ids.h"
 #include "engine/tags.h"
 #include "engine/version.h"
 #include "memtable/memtable.h"
@@ -133,6 +134,7 @@ struct helios_db {
     struct tags tags;       /* its own locks */
     struct feed feed;       /* likewise */
     struct origins origins; /* likewise */
+    struct row_ids row_ids; /* likewise */
     struct registry *registry;
     struct branch_holds holds; /* its own lock */
     _Atomic uint64_t

@@ -304,17 +304,14 @@ static helios_status set_bounds(struct helios_iter *it, helios_slice lower, heli
     return status == HELIOS_OK ? set_bound(it, &it->upper, upper, true) : status;
 }
 
-helios_status helios_iter_new(helios_db *db, const helios_read_options *given, helios_iter **out)
+helios_status iter_new_in(helios_db *db, uint8_t space, const helios_read_options *given, helios_iter **out)
 {
     helios_read_options options;
     struct helios_iter *it = NULL;
-    helios_status status;
+    helios_status status = read_options(db, given, &options);
 
-    if (!db || !out)
-        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the iterator" : "database");
-    status = read_options(db, given, &options);
     if (status == HELIOS_OK)
-        status = iter_new(db, options.branch, SPACE_USER, &it);
+        status = iter_new(db, options.branch, space, &it);
     if (status != HELIOS_OK)
         return status;
     it->fill_cache = !options.no_cache_fill;
@@ -338,6 +335,13 @@ helios_status helios_iter_new(helios_db *db, const helios_read_options *given, h
     }
     *out = it;
     return HELIOS_OK;
+}
+
+helios_status helios_iter_new(helios_db *db, const helios_read_options *options, helios_iter **out)
+{
+    if (!db || !out)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the iterator" : "database");
+    return iter_new_in(db, SPACE_USER, options, out);
 }
 
 /* Takes the iterator; it->branch is held if it is not 0. */
@@ -386,10 +390,11 @@ helios_status iter_new_internal(helios_db *db, helios_branch_id branch, uint8_t 
     return begin_state(it, &walk, out);
 }
 
-helios_status iter_new_txn(struct helios_txn *txn, const helios_read_options *options, helios_iter **out)
+helios_status iter_new_txn(struct helios_txn *txn, uint8_t space, const helios_read_options *options,
+                           helios_iter **out)
 {
     struct helios_iter *it = NULL;
-    helios_status status = iter_new(txn->db, txn->branch, SPACE_USER, &it);
+    helios_status status = iter_new(txn->db, txn->branch, space, &it);
 
     if (status != HELIOS_OK)
         return status;

@@ -131,6 +131,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->queue.mu);
     condition_init(&db->state_changed);
     tags_init(&db->tags);
+    row_ids_init(&db->row_ids);
     feed_init(db);
     origins_init(&db->origins);
     mutex_init(&db->registry_mu);
@@ -192,6 +193,7 @@ static void db_free(struct helios_db *db)
     pins_free(db->pins);
     pins_free(db->floors);
     tags_release(&db->tags);
+    row_ids_release(&db->row_ids);
     origins_release(&db->origins);
     holds_release(&db->holds);
     registry_free(db->registry);

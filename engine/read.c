@@ -472,19 +472,24 @@ static helios_status get_checked(struct helios_db *db, const helios_read_options
     return status;
 }
 
-helios_status helios_get(helios_db *db, const helios_read_options *given, helios_slice key, helios_buf *value)
+helios_status get_in(struct helios_db *db, uint8_t space, const helios_read_options *given, helios_slice key,
+                     helios_buf *value)
 {
     helios_read_options options;
-    helios_status status;
+    helios_status status = check_key(key);
 
-    if (!db || !value)
-        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the value" : "database");
-    status = check_key(key);
     if (status == HELIOS_OK)
         status = read_options(db, given, &options);
     if (status == HELIOS_OK)
-        status = get_checked(db, &options, SPACE_USER, key, value);
+        status = get_checked(db, &options, space, key, value);
     return status;
+}
+
+helios_status helios_get(helios_db *db, const helios_read_options *options, helios_slice key, helios_buf *value)
+{
+    if (!db || !value)
+        return fail(HELIOS_INVALID, "no %s was given", db ? "place for the value" : "database");
+    return get_in(db, SPACE_USER, options, key, value);
 }
 
 helios_status helios_multi_get(helios_db *db, const helios_read_options *given, size_t n,

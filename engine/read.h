@@ -36,6 +36,11 @@ struct newest {
     bool present;
 };
 helios_status read_newest(struct helios_db *, helios_slice key, struct newest *, helios_buf *value) CHECKED;
+/* helios_get and helios_iter_new in any space. */
+helios_status get_in(struct helios_db *, uint8_t space, const helios_read_options *, helios_slice key,
+                     helios_buf *value) CHECKED;
+helios_status iter_new_in(struct helios_db *, uint8_t space, const helios_read_options *,
+                          helios_iter **) CHECKED;
 /* Whether the key lies within the file's bounds. */
 bool file_holds(const struct table_file *, helios_slice key);
 helios_status fail_history_gone(struct helios_db *, helios_seq seq);

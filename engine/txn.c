@@ -202,20 +202,43 @@ static helios_status get(struct helios_txn *txn, helios_slice key, helios_buf *v
     return read_at(txn->db, &point, true, key, value);
 }
 
-helios_status helios_txn_get(helios_txn *txn, helios_slice key, helios_buf *value)
+helios_status txn_get(struct helios_txn *txn, uint8_t space, helios_slice key, helios_buf *value)
 {
     struct layered layered;
     helios_status status = check_open(txn);
 
-    if (status == HELIOS_OK && !value)
-        status = fail(HELIOS_INVALID, "no place for the value was given");
     if (status == HELIOS_OK)
         status = check_key(key);
     if (status == HELIOS_OK)
-        status = layered_init(&layered, txn->branch, SPACE_USER, key);
+        status = layered_init(&layered, txn->branch, space, key);
     if (status != HELIOS_OK)
         return status;
     status = get(txn, layered.key, value);
+    layered_release(&layered);
+    return status;
+}
+
+helios_status helios_txn_get(helios_txn *txn, helios_slice key, helios_buf *value)
+{
+    if (txn && !value)
+        return fail(HELIOS_INVALID, "no place for the value was given");
+    return txn_get(txn, SPACE_USER, key, value);
+}
+
+helios_status txn_watch(struct helios_txn *txn, uint8_t space, helios_slice key)
+{
+    struct layered layered;
+    helios_status status = check_open(txn);
+
+    if (status != HELIOS_OK || txn->serializable || txn->read_only)
+        return status;
+    status = txn_room(txn, key.size + ENTRY_OVERHEAD);
+    if (status == HELIOS_OK)
+        status = layered_init(&layered, txn->branch, space, key);
+    if (status != HELIOS_OK)
+        return status;
+    status = read_set_add_key(&txn->reads, layered.key, hash_key(layered.key));
+    txn->watches |= status == HELIOS_OK;
     layered_release(&layered);
     return status;
 }
@@ -235,19 +258,25 @@ static helios_status agree(const struct helios_txn *txn, const helios_read_optio
     return HELIOS_OK;
 }
 
-helios_status helios_txn_iter(helios_txn *txn, const helios_read_options *given, helios_iter **out)
+helios_status txn_iter(struct helios_txn *txn, uint8_t space, const helios_read_options *given,
+                       struct helios_iter **out)
 {
     helios_read_options options;
     helios_status status = check_open(txn);
 
-    if (status == HELIOS_OK && !out)
-        status = fail(HELIOS_INVALID, "no place for the iterator was given");
     if (status == HELIOS_OK)
         status = options_copy(given, given ? given->size : 0, &default_read, sizeof(options), &options,
                               "helios_read_options");
     if (status == HELIOS_OK)
         status = agree(txn, &options);
-    return status == HELIOS_OK ? iter_new_txn(txn, &options, out) : status;
+    return status == HELIOS_OK ? iter_new_txn(txn, space, &options, out) : status;
+}
+
+helios_status helios_txn_iter(helios_txn *txn, const helios_read_options *given, helios_iter **out)
+{
+    if (txn && !out)
+        return fail(HELIOS_INVALID, "no place for the iterator was given");
+    return txn_iter(txn, SPACE_USER, given, out);
 }
 
 /* ---- writing ---- */
@@ -269,17 +298,18 @@ static helios_status check_write(const struct helios_txn *txn)
     return status;
 }
 
-static helios_status write_key(struct helios_txn *txn, enum key_kind kind, helios_slice key, helios_slice value)
+static helios_status write_key(struct helios_txn *txn, uint8_t space, enum key_kind kind, helios_slice key,
+                               helios_slice value)
 {
     size_t op = txn->batch.count;
     struct layered layered;
     helios_status status = txn_room(txn, 2 * key.size + value.size + ENTRY_OVERHEAD);
 
     if (status == HELIOS_OK)
-        status = layered_init(&layered, txn->branch, SPACE_USER, key);
+        status = layered_init(&layered, txn->branch, space, key);
     if (status != HELIOS_OK)
         return status;
-    status = batch_append(&txn->batch, kind, SPACE_USER, key, value);
+    status = batch_append(&txn->batch, kind, space, key, value);
     if (status == HELIOS_OK) {
         status =
             write_index_set(&txn->writes, layered.key, hash_key(layered.key), (uint32_t)op, kind, base_of(txn));
@@ -292,7 +322,7 @@ static helios_status write_key(struct helios_txn *txn, enum key_kind kind, helio
     return status;
 }
 
-helios_status helios_txn_put(helios_txn *txn, helios_slice key, helios_slice value)
+helios_status txn_put(struct helios_txn *txn, uint8_t space, helios_slice key, helios_slice value)
 {
     helios_status status = check_write(txn);
 
@@ -300,16 +330,26 @@ helios_status helios_txn_put(helios_txn *txn, helios_slice key, helios_slice val
         status = check_key(key);
     if (status == HELIOS_OK)
         status = check_value(value);
-    return status == HELIOS_OK ? write_key(txn, KIND_VALUE, key, value) : status;
+    return status == HELIOS_OK ? write_key(txn, space, KIND_VALUE, key, value) : status;
 }
 
-helios_status helios_txn_delete(helios_txn *txn, helios_slice key)
+helios_status helios_txn_put(helios_txn *txn, helios_slice key, helios_slice value)
+{
+    return txn_put(txn, SPACE_USER, key, value);
+}
+
+helios_status txn_delete(struct helios_txn *txn, uint8_t space, helios_slice key)
 {
     helios_status status = check_write(txn);
 
     if (status == HELIOS_OK)
         status = check_key(key);
-    return status == HELIOS_OK ? write_key(txn, KIND_TOMBSTONE, key, slice_make("", 0)) : status;
+    return status == HELIOS_OK ? write_key(txn, space, KIND_TOMBSTONE, key, slice_make("", 0)) : status;
+}
+
+helios_status helios_txn_delete(helios_txn *txn, helios_slice key)
+{
+    return txn_delete(txn, SPACE_USER, key);
 }
 
 static void regather_all(struct helios_txn *txn)
@@ -338,19 +378,19 @@ static helios_status hide_range(struct helios_txn *txn, helios_slice from, helio
     return HELIOS_OK;
 }
 
-static helios_status delete_range(struct helios_txn *txn, helios_slice from, helios_slice to)
+static helios_status delete_range(struct helios_txn *txn, uint8_t space, helios_slice from, helios_slice to)
 {
     size_t op = txn->batch.count;
     struct layered low, high;
     helios_status status = txn_room(txn, 2 * (from.size + to.size) + ENTRY_OVERHEAD);
 
     if (status == HELIOS_OK)
-        status = layered_init(&low, txn->branch, SPACE_USER, from);
+        status = layered_init(&low, txn->branch, space, from);
     if (status != HELIOS_OK)
         return status;
-    status = layered_init(&high, txn->branch, SPACE_USER, to);
+    status = layered_init(&high, txn->branch, space, to);
     if (status == HELIOS_OK) {
-        status = batch_append(&txn->batch, KIND_RANGE_DELETE, SPACE_USER, from, to);
+        status = batch_append(&txn->batch, KIND_RANGE_DELETE, space, from, to);
         if (status == HELIOS_OK) {
             status = hide_range(txn, low.key, high.key, (uint32_t)op);
             if (status != HELIOS_OK)
@@ -362,7 +402,7 @@ static helios_status delete_range(struct helios_txn *txn, helios_slice from, hel
     return status;
 }
 
-helios_status helios_txn_delete_range(helios_txn *txn, helios_slice from, helios_slice to)
+helios_status txn_delete_range(struct helios_txn *txn, uint8_t space, helios_slice from, helios_slice to)
 {
     helios_status status = check_write(txn);
 
@@ -372,7 +412,12 @@ helios_status helios_txn_delete_range(helios_txn *txn, helios_slice from, helios
         status = check_key(to);
     if (status != HELIOS_OK || slice_compare(from, to) >= 0)
         return status;
-    return delete_range(txn, from, to);
+    return delete_range(txn, space, from, to);
+}
+
+helios_status helios_txn_delete_range(helios_txn *txn, helios_slice from, helios_slice to)
+{
+    return txn_delete_range(txn, SPACE_USER, from, to);
 }
 
 /* ---- savepoints ---- */
@@ -464,6 +509,12 @@ helios_status helios_txn_rollback_to_savepoint(helios_txn *txn)
     regather_all(txn);
     txn->savepoint_count--;
     return HELIOS_OK;
+}
+
+void txn_savepoint_release(struct helios_txn *txn)
+{
+    assert(txn->savepoint_count);
+    rangedel_unref(txn->savepoints[--txn->savepoint_count].ranges);
 }
 
 /* ---- committing ---- */

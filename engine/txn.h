@@ -36,6 +36,7 @@ struct helios_txn {
     struct helios_db *db;
     enum txn_state state;
     bool read_only, serializable;
+    bool watches; /* a snapshot one, and `reads` has something: see txn_watch() */
     helios_branch_id branch;
     helios_durability durability;
     helios_seq point;   /* where it reads */
@@ -73,6 +74,22 @@ helios_status txn_check_tree(struct helios_txn *, helios_seq upto) CHECKED;
 /* HELIOS_LIMIT if so many bytes more are too much (options.transaction_bytes). */
 helios_status txn_room(const struct helios_txn *, size_t bytes) CHECKED;
 
+/* ---- any space ---- */
+
+/* What helios_txn_* are for space 0, for rooms above that keep keys in others. */
+helios_status txn_get(struct helios_txn *, uint8_t space, helios_slice key, helios_buf *value) CHECKED;
+helios_status txn_put(struct helios_txn *, uint8_t space, helios_slice key, helios_slice value) CHECKED;
+helios_status txn_delete(struct helios_txn *, uint8_t space, helios_slice key) CHECKED;
+helios_status txn_delete_range(struct helios_txn *, uint8_t space, helios_slice from, helios_slice to) CHECKED;
+helios_status txn_iter(struct helios_txn *, uint8_t space, const helios_read_options *bounds,
+                       struct helios_iter **) CHECKED;
+/* The key has to be at the commit as it was at the beginning, whatever the isolation: what is written rests on it. Not for
+ * keys that the transaction itself wrote before. */
+helios_status txn_watch(struct helios_txn *, uint8_t space, helios_slice key) CHECKED;
+
+/* The last savepoint is no place to come back to any more; what was written since stays. */
+void txn_savepoint_release(struct helios_txn *);
+
 /* ---- iterators ---- */
 
 /* Beside an iterator of a transaction. What it walks is one range from the last seek on, turns included, kept as its ends
@@ -101,7 +118,8 @@ void txn_scan_note(struct txn_scan *);
 helios_status txn_scan_hand_over(struct txn_scan *) CHECKED;
 
 /* iterator.c: */
-helios_status iter_new_txn(struct helios_txn *, const helios_read_options *, struct helios_iter **) CHECKED;
+helios_status iter_new_txn(struct helios_txn *, uint8_t space, const helios_read_options *,
+                           struct helios_iter **) CHECKED;
 void iter_note_walk(struct helios_iter *);                   /* where it stands is part of what it walked */
 void iter_txn_wrote(struct helios_iter *, helios_slice key); /* the transaction did, a key with layer */
 void iter_txn_ended(struct helios_iter *);                   /* nothing of it may be touched any more */

@@ -14,7 +14,8 @@ enum { TICKETS_A_STAY = 256 /* in one epoch */, OUTCOME_SPINS = 100 };
 
 struct conflict_sets txn_conflict_sets(const struct helios_txn *txn)
 {
-    return (struct conflict_sets){&txn->writes, txn->ranges, txn->serializable ? &txn->reads : NULL};
+    return (struct conflict_sets){&txn->writes, txn->ranges,
+                                  txn->serializable || txn->watches ? &txn->reads : NULL};
 }
 
 helios_status txn_conflict(const struct helios_txn *txn, helios_slice key, helios_seq seq)
@@ -24,7 +25,8 @@ helios_status txn_conflict(const struct helios_txn *txn, helios_slice key, helio
     print_key(key_user(key), text);
     return fail(HELIOS_CONFLICT,
                 "a transaction that began at %" PRIu64 " lost: commit %" PRIu64 " has changed the key \"%s\"%s",
-                txn->point, seq, text, txn->serializable ? ", which it wrote or read" : ", which it wrote");
+                txn->point, seq, text,
+                txn->serializable || txn->watches ? ", which it wrote or read" : ", which it wrote");
 }
 
 /* ---- one ticket ---- */
