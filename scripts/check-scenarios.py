@@ -24,12 +24,15 @@ ELSEWHERE = {
     "helios_deltas_upto": "a number",
 }
 
+# Tables are a program of the calls below them, which make the scenarios; test_tables.c tries them themselves.
+TABLES = re.compile(r"helios_(table|column|index|rows?|value|type)_")
+
 header = (ROOT / "include/helios/helios.h").read_text()
 header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
 calls = sorted(set(re.findall(r"\b(helios_\w+)\(", header)))
 scenarios = "".join(path.read_text() for path in sorted((ROOT / "tests").glob("fault_*.c")))
 used = set(re.findall(r"\b(helios_\w+)\b", scenarios))
-missing = [call for call in calls if call not in used and call not in ELSEWHERE]
+missing = [call for call in calls if call not in used and call not in ELSEWHERE and not TABLES.match(call)]
 gone = [call for call in ELSEWHERE if call not in calls]
 for call in missing:
     print(f"{call}: no scenario in tests/fault_*.c makes it")
