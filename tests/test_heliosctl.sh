@@ -962,6 +962,34 @@ for next in flush load; do
     expect 0 verify killed
 done
 
+# ---- keys ----
+export HELIOS_TEST_KEY=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
+printf 'correct horse\n' >password
+if "$tool" create sealed --key-env HELIOS_TEST_KEY >/dev/null 2>err; then
+    expect 0 put sealed PLAINKEY PLAINVALUE --key-env HELIOS_TEST_KEY
+    expect 0 flush sealed --key-env HELIOS_TEST_KEY
+    grep -rq 'PLAINKEY\|PLAINVALUE' sealed && fail "a file of an encrypted database shows a key or a value"
+    expect 2 get sealed PLAINKEY
+    has err 'is encrypted'
+    HELIOS_TEST_KEY=ff expect 2 get sealed PLAINKEY --key-env HELIOS_TEST_KEY
+    has err '64 hex digits'
+    expect 2 get sealed PLAINKEY --key-env HELIOS_TEST_KEY --password-file password
+    has err 'one place'
+    expect 0 key info sealed --key-env HELIOS_TEST_KEY
+    has out 'AES-256-GCM'
+    expect 0 key rotate sealed --key-env HELIOS_TEST_KEY --new-password-file password
+    expect 2 get sealed PLAINKEY --key-env HELIOS_TEST_KEY
+    expect 0 get sealed PLAINKEY --password-file password
+    has out PLAINVALUE
+    expect 0 verify sealed --password-file password
+    expect 0 key info sealed --password-file password --json
+    has out '"source":"password"'
+    expect 0 destroy sealed --yes
+    [ ! -e sealed ] || fail "destroy left something of an encrypted database"
+else
+    has err 'libcrypto'
+fi
+
 # ---- bench ----
 expect 0 bench scratch --count 2000
 has out readrandom

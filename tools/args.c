@@ -123,6 +123,14 @@ static const char **text_of(struct args *args, int key)
     case OPTION_KINDS: return &args->kinds;
     case OPTION_ORIGIN: return &args->origin;
     case OPTION_DIR: return &args->dir;
+    case OPTION_KEY_ENV: return &args->key.key_env;
+    case OPTION_KEY_FILE: return &args->key.key_file;
+    case OPTION_PASSWORD_ENV: return &args->key.password_env;
+    case OPTION_PASSWORD_FILE: return &args->key.password_file;
+    case OPTION_NEW_KEY_ENV: return &args->new_key.key_env;
+    case OPTION_NEW_KEY_FILE: return &args->new_key.key_file;
+    case OPTION_NEW_PASSWORD_ENV: return &args->new_key.password_env;
+    case OPTION_NEW_PASSWORD_FILE: return &args->new_key.password_file;
     default: return NULL;
     }
 }
@@ -173,6 +181,7 @@ static error_t parse_one(int key, char *text, struct argp_state *state)
         return 0;
     }
     switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = args; return 0;
     case OPTION_LIMIT: return take_number("limit", text, &args->limit, state);
     case OPTION_BATCH: return take_number("batch", text, &args->batch, state);
     case OPTION_COUNT: return take_number("count", text, &args->count, state);
@@ -195,6 +204,28 @@ static error_t parse_one(int key, char *text, struct argp_state *state)
     }
 }
 
+static error_t parse_key(int key, char *text, struct argp_state *state)
+{
+    const char **place =
+        key >= OPTION_KEY_ENV && key <= OPTION_PASSWORD_FILE ? text_of(state->input, key) : NULL;
+
+    if (!place)
+        return ARGP_ERR_UNKNOWN;
+    *place = text;
+    return 0;
+}
+
+/* What every command takes. */
+static const struct argp_option key_options[] = {
+    {"key-env", OPTION_KEY_ENV, "NAME", 0, "The key is in this environment variable, as 64 hex digits", 0},
+    {"key-file", OPTION_KEY_FILE, "FILE", 0, "The key is in this file, as 32 bytes or 64 hex digits", 0},
+    {"password-env", OPTION_PASSWORD_ENV, "NAME", 0, "The password is in this environment variable", 0},
+    {"password-file", OPTION_PASSWORD_FILE, "FILE", 0, "The password is the first line of this file", 0},
+    {0},
+};
+static const struct argp key_argp = {.options = key_options, .parser = parse_key};
+static const struct argp_child key_child[] = {{&key_argp, 0, "Of an encrypted database:", 1}, {0}};
+
 /* Where argp may not end the program, its own --help would go on to complain of missing arguments. */
 static bool wants_help(int argc, char **argv)
 {
@@ -215,8 +246,11 @@ static void reset(struct args *args, const struct command *command)
 
 int args_parse(const struct command *command, int argc, char **argv, bool may_exit, struct args *args)
 {
-    struct argp argp = {.options = command->options, .parser = parse_one, .args_doc = command->words};
+    struct argp argp = {
+        .options = command->options, .parser = parse_one, .args_doc = command->words, .children = key_child};
     helios_buf doc = {0}, name = {0};
+    helios_encryption key;
+    bool given;
     int code = -1;
 
     reset(args, command);
@@ -236,6 +270,8 @@ int args_parse(const struct command *command, int argc, char **argv, bool may_ex
         code = EXIT_CODE_USAGE;
     }
     argv[0] = (char *)(uintptr_t)command->name;
+    if (code < 0 && key_take(args, &args->key, &key, &given) != EXIT_CODE_OK)
+        code = EXIT_CODE_USAGE; /* said now, before anything is opened */
     free(doc.data);
     free(name.data);
     return code;

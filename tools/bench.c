@@ -124,11 +124,17 @@ static int close_scratch(struct bench *bench, int code)
 static int open_scratch(struct bench *bench, bool fresh)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
+    helios_encryption key;
     helios_status status;
+    bool encrypted;
     int code = fresh ? close_scratch(bench, EXIT_CODE_OK) : EXIT_CODE_OK;
 
     if (code || bench->db)
         return code;
+    code = key_take(bench->args, &bench->args->key, &key, &encrypted);
+    if (code)
+        return code;
+    options.encryption = encrypted ? &key : NULL;
     options.error_if_exists = true;
     status = helios_open(bench->path, &options, &bench->db);
     return status == HELIOS_OK ? EXIT_CODE_OK : report_status(bench->args, status, NULL);

@@ -86,9 +86,23 @@ enum option_key {
     OPTION_ORIGIN,
     OPTION_DIR,
     OPTION_QUICK,
+    /* In the order of struct key_words; every command takes the first four. */
+    OPTION_KEY_ENV,
+    OPTION_KEY_FILE,
+    OPTION_PASSWORD_ENV,
+    OPTION_PASSWORD_FILE,
+    OPTION_NEW_KEY_ENV,
+    OPTION_NEW_KEY_FILE,
+    OPTION_NEW_PASSWORD_ENV,
+    OPTION_NEW_PASSWORD_FILE,
 };
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
+
+/* Where a key comes from; one of them. */
+struct key_words {
+    const char *key_env, *key_file, *password_env, *password_file;
+};
 
 struct args {
     const struct command *command;
@@ -99,6 +113,7 @@ struct args {
         before, expand_ranges, all_spaces, unsynced, follow, feed, quick;
     const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into,
         *consumer, *below, *kinds, *origin, *dir;
+    struct key_words key, new_key;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
     uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
@@ -121,7 +136,7 @@ struct command {
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
     stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[],
     history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[],
-    changes_commands[], deltas_commands[], feed_commands[];
+    changes_commands[], deltas_commands[], feed_commands[], key_commands[];
 
 /* The command that the first word or two name; *used: how many they are. NULL: none. */
 const struct command *command_find(int count, char **words, int *used);
@@ -203,6 +218,9 @@ int report_system(const struct args *, const char *format, ...) __attribute__((f
 int report_advice(const struct args *, const char *status_name, int code, const char *next, const char *format,
                   ...) __attribute__((format(printf, 5, 6)));
 int exit_code_of(helios_status);
+
+/* The key that the words name; *given false: they name none. keys.c */
+int key_take(const struct args *, const struct key_words *, helios_encryption *, bool *given);
 
 /* ---- databases (open.c) ---- */
 /* OPEN_FEED and OPEN_NO_FEED: for writing, and the change feed begins, or goes; the others leave it as it is. */

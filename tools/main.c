@@ -26,6 +26,7 @@ static const struct {
     {NULL, tree_commands},
     {NULL, dump_commands},
     {"Upkeep", upkeep_commands},
+    {NULL, key_commands},
     {"Trying out", bench_commands},
     {NULL, shell_commands},
 };
@@ -115,7 +116,9 @@ static void print_help(FILE *out)
         for (const struct command *c = groups[group].commands; c->name; c++)
             fprintf(out, "  %-15s %s\n", c->name, c->summary);
     }
-    fputs("\n`heliosctl COMMAND --help` says more. Every command takes --json.\n"
+    fputs("\n`heliosctl COMMAND --help` says more. Every command takes --json, and where the key of an "
+          "encrypted database\n"
+          "is: --key-env NAME, --key-file FILE, --password-env NAME, --password-file FILE.\n"
           "Keys and values are given and shown as text: \\xNN is a byte, \\\\ a backslash; or use --hex.\n\n",
           out);
     fputs(exit_codes_text, out);

@@ -164,6 +164,8 @@ bool ctl_is_shared(void)
 helios_status ctl_try_open(const struct args *args, enum open_mode mode, helios_db **db)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
+    helios_encryption key;
+    bool encrypted;
 
     if (shared) {
         *db = shared;
@@ -176,6 +178,9 @@ helios_status ctl_try_open(const struct args *args, enum open_mode mode, helios_
     options.feed_retention = mode == OPEN_FEED || args->feed ? HELIOS_FOREVER : HELIOS_IF_KEPT;
     if (mode == OPEN_NO_FEED)
         options.feed_retention = 0;
+    if (key_take(args, &args->key, &key, &encrypted) != EXIT_CODE_OK)
+        return HELIOS_INVALID;
+    options.encryption = encrypted ? &key : NULL;
     return helios_open(args->words[0], &options, db);
 }
 
