@@ -531,6 +531,8 @@ static void merge_known(struct actor *a, struct sim_event *e, helios_seq commit)
     helios_free(list);
 }
 
+/* Only where nobody writes beside it: what a merge makes of a key that is written meanwhile, and that was equal on both
+ * sides before, depends on which of the two is taken to be first. */
 static void merge(struct actor *a)
 {
     struct sim_world *w = a->w;
@@ -540,7 +542,7 @@ static void merge(struct actor *a)
     struct sim_event *e;
     helios_status status;
 
-    if (source == target)
+    if (source == target || w->clients > 1)
         return;
     e = event_new(a, EVENT_MERGE, target);
     e->other = source;
@@ -611,7 +613,10 @@ static void compact(struct actor *a)
 
 static void verify(struct actor *a)
 {
-    (void)!went_well(a, helios_verify(a->w->db, NULL, NULL), 0, "verify");
+    /* where a failed sync has dropped pages of the log, it says so */
+    uint32_t allowed = a->w->pages_lost ? 1u << HELIOS_CORRUPT : 0;
+
+    (void)!went_well(a, helios_verify(a->w->db, NULL, NULL), allowed, "verify");
 }
 
 static void checkpoint(struct actor *a)

@@ -69,6 +69,7 @@ enum sim_end sim_faults_arm(struct sim_world *w)
     uint64_t dice = below(w, 100);
 
     w->faulty = dice >= 30;
+    w->pages_lost = dice >= 78 && dice < 84;
     if (dice < 30)
         return below(w, 3) ? END_CLOSE : END_KILL;
     w->counts.faults++;
@@ -103,4 +104,5 @@ void sim_faults_cut(struct sim_world *w)
     sim_note("power cut, damage %d", (int)damage);
     io_faulty_power_cut(w->fs, damage, random_next(&w->rng));
     w->counts.cuts++;
+    w->kept = 0;
 }

@@ -113,8 +113,9 @@ static bool find_event(struct sim_world *w, struct sim_event *e, helios_seq *seq
     }
 }
 
-/* Gives those that are there their numbers; answers from where on it is not known what there is. */
-static helios_seq settle_doubts(struct sim_world *w)
+/* Gives those that are there their numbers; answers from where on it is not known what there is. What failed to be made
+ * durable may be seen before the next open, while branches and merges are told of only once they are. */
+static helios_seq settle_doubts(struct sim_world *w, bool opened)
 {
     helios_seq unsure = HELIOS_SEQ_NONE;
 
@@ -124,7 +125,7 @@ static helios_seq settle_doubts(struct sim_world *w)
 
         if (!e->in_doubt)
             continue;
-        if (!find_event(w, e, &seq)) {
+        if (!find_event(w, e, &seq) || (!seq && !opened && e->kind != EVENT_WRITE)) {
             unsure = e->before < unsure ? e->before : unsure;
             continue;
         }
@@ -340,7 +341,7 @@ static void apply_all(struct sim_world *w, helios_seq upto)
 
 void sim_judge_round(struct sim_world *w)
 {
-    helios_seq unsure = settle_doubts(w);
+    helios_seq unsure = settle_doubts(w, false);
 
     apply_all(w, unsure);
     for (size_t i = 0; i < w->look_count; i++)
@@ -416,9 +417,12 @@ void sim_judge_open(struct sim_world *w)
     sim_note("open: %" PRIu64 " of %" PRIu64 ", durable %" PRIu64, latest, known, w->durable);
     SIM_CHECK(latest >= w->durable, "commit %" PRIu64 " was durable, and the last is %" PRIu64, w->durable,
               latest);
+    SIM_CHECK(latest >= w->kept, "commit %" PRIu64 " survives the process, and the last is %" PRIu64, w->kept,
+              latest);
     w->counts.lost += latest < known;
     model_forget_after(w->model, latest);
-    SIM_CHECK(settle_doubts(w) == HELIOS_SEQ_NONE, "what is there cannot be read: %s", helios_last_error());
+    SIM_CHECK(settle_doubts(w, true) == HELIOS_SEQ_NONE, "what is there cannot be read: %s",
+              helios_last_error());
     forget_lost(w, latest);
     apply_all(w, latest);
     w->event_count = 0;

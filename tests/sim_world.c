@@ -154,7 +154,8 @@ static void draw_options(struct sim_world *w)
     o->block_bytes = blocks[below(w, 3)];
     o->block_cache_bytes = below(w, 2) ? 64 << 10 : 8 << 20;
     o->filter_bits_per_key = below(w, 4) ? 14 : 0;
-    o->history_retention = retentions[below(w, 5)];
+    o->history_retention =
+        w->feed ? HELIOS_FOREVER : retentions[below(w, 5)]; /* the feed's judge reads all of it */
     o->feed_retention = w->feed ? HELIOS_FOREVER : 0;
     o->durability = below(w, 3) ? HELIOS_DURABILITY_ASYNC : HELIOS_DURABILITY_SYNC;
     o->background_threads = 2 + (int)below(w, 3);
@@ -228,7 +229,7 @@ static void end_round(struct sim_world *w, enum sim_end end)
     if (end == END_CUT || stopped) {
         sim_faults_cut(w);
     } else if (end == END_KILL) {
-        w->durable = w->faulty ? w->durable : model_latest(w->model);
+        w->kept = w->faulty ? 0 : model_latest(w->model);
         io_faulty_stop_at(w->fs, 0);
     }
 }

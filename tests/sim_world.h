@@ -91,10 +91,12 @@ struct sim_world {
     struct history_key keys[SIM_CELLS];
     size_t key_count, cell_count; /* keys, then the clients' markers */
     unsigned clients, rounds, round, steps;
-    bool faulty; /* in this round something may fail */
+    bool faulty;     /* in this round something may fail */
+    bool pages_lost; /* that is a sync, which leaves less than was written */
     bool feed, jumps;
     uint32_t values, names, checkpoints;
     helios_seq durable; /* commits up to here must never be lost */
+    helios_seq kept;    /* nor up to here, as long as the power stays */
     struct sim_branch branches[MODEL_BRANCHES];
     struct sim_event *events;
     size_t event_count;
