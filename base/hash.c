@@ -1,6 +1,8 @@
 /* hash.c - XXH3, compiled in, as most of what is hashed is short. */
 #include "base/hash.h"
 #include "base/coding.h"
+#include "base/mem.h"
+#include "base/status.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -22,6 +24,42 @@ uint64_t hash_pieces(const helios_slice *pieces, size_t count)
     for (size_t i = 0; i < count; i++)
         XXH3_64bits_update(&state, pieces[i].data, pieces[i].size);
     return XXH3_64bits_digest(&state);
+}
+
+/* ---- piece by piece ---- */
+
+struct hash_stream {
+    XXH3_state_t state;
+};
+
+struct hash_stream *hash_stream_new(void)
+{
+    struct hash_stream *stream = mem_aligned(64, sizeof(*stream));
+
+    if (!stream)
+        (void)!fail_no_memory(sizeof(*stream));
+    return stream;
+}
+
+void hash_stream_free(struct hash_stream *stream)
+{
+    mem_free(stream);
+}
+
+void hash_stream_begin(struct hash_stream *stream, uint64_t seed)
+{
+    XXH3_INITSTATE(&stream->state);
+    XXH3_64bits_reset_withSeed(&stream->state, seed);
+}
+
+void hash_stream_add(struct hash_stream *stream, const void *data, size_t size)
+{
+    XXH3_64bits_update(&stream->state, data, size);
+}
+
+uint64_t hash_stream_end(const struct hash_stream *stream)
+{
+    return XXH3_64bits_digest(&stream->state);
 }
 
 /* ---- one key on many branches ----

@@ -9,6 +9,14 @@ uint64_t hash_seeded(const void *data, size_t size, uint64_t seed);
 /* The same number as hash_bytes() of the pieces laid one behind the other. */
 uint64_t hash_pieces(const helios_slice *pieces, size_t count);
 
+/* hash_seeded() of bytes that come piece by piece; asked for at any place, and gone on with. */
+struct hash_stream;
+struct hash_stream *hash_stream_new(void); /* NULL: no memory, the sentence is set */
+void hash_stream_free(struct hash_stream *);
+void hash_stream_begin(struct hash_stream *, uint64_t seed);
+void hash_stream_add(struct hash_stream *, const void *data, size_t size);
+uint64_t hash_stream_end(const struct hash_stream *);
+
 /* Of a key with its layer: asked once per look-up and used by all filters and blocks. */
 static inline uint64_t hash_key(helios_slice key)
 {
