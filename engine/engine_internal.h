@@ -436,10 +436,22 @@ helios_status changes_add_results(struct helios_db *, const struct compact_resul
 /* Adds how much of the file lies in [from, to), keys with layer, by its index: to about a block. May open the table. */
 helios_status file_share(struct table_file *, helios_slice from, helios_slice to, uint64_t *bytes) CHECKED;
 
+/* ---- record_ops.c ---- */
+/* What the operations of a COMMIT come to: of each key of a branch one, range deletes among them, in an order in which
+ * all can be applied under the commit's number. scratch: cleared and filled. HELIOS_CORRUPT without a place. */
+typedef helios_status (*record_visit)(void *arg, helios_branch_id, const struct op *);
+helios_status record_operations(const struct wal_record *, struct helios_batch *scratch, record_visit,
+                                void *arg) CHECKED;
+/* Of keys and values of a COMMIT or INGEST, whatever they came to. */
+helios_status record_user_bytes(const struct wal_record *, uint64_t *bytes) CHECKED;
+
 /* ---- recovery.c, open.c ---- */
 /* Replays the log from the manifest's floor into memtables and tables. */
 helios_status recover_log(struct helios_db *, const struct wal_options *, struct wal_recovery *) CHECKED;
 /* helios_open on a given file system, which stays the caller's: for tests on memory and faulty ones. */
 helios_status engine_open(struct io_fs *, const char *path, const helios_options *, helios_db **) CHECKED;
+/* helios_salvage likewise. */
+helios_status engine_salvage(struct io_fs *, const char *from, const char *to, const helios_salvage_options *,
+                             helios_salvage_report *) CHECKED;
 
 #endif

@@ -15,12 +15,29 @@ struct replay {
     uint64_t time;        /* of the last commit */
 };
 
+struct replay_commit {
+    struct replay *replay;
+    const struct wal_record *record;
+};
+
 static helios_status damaged(const struct replay *r, const struct wal_record *record, const char *what)
 {
     char path[PATH_BYTES_MAX];
 
     wal_segment_path(r->directory, wal_pos_segment(record->at), path, sizeof(path));
     return fail_corrupt("%s: record at %" PRIu64 ": %s", path, wal_pos_offset(record->at), what);
+}
+
+/* Of what the record's own bytes were refused for, which names no place. */
+static helios_status damage_context(const struct replay *r, const struct wal_record *record,
+                                    helios_status status)
+{
+    char path[PATH_BYTES_MAX];
+
+    if (status != HELIOS_CORRUPT)
+        return status;
+    wal_segment_path(r->directory, wal_pos_segment(record->at), path, sizeof(path));
+    return fail_context(status, "%s: record at %" PRIu64, path, wal_pos_offset(record->at));
 }
 
 /* A full memtable is written out beside the replay and a fresh one begun, as in ordinary work; read-only,
@@ -76,66 +93,16 @@ static helios_status replay_op(struct replay *r, const struct wal_record *record
     return HELIOS_OK;
 }
 
-/* A record of one operation needs no reduction. */
-static helios_status replay_single(struct replay *r, const struct wal_record *record, helios_seq seq)
+static helios_status replay_each(void *arg, helios_branch_id branch, const struct op *op)
 {
-    struct reader reader = reader_make(record->body.data, record->body.size);
-    struct op op;
+    struct replay_commit *c = arg;
 
-    if (!op_read(&reader, false, &op) || !reader_done(&reader))
-        return damaged(r, record, "its operation cannot be read");
-    return replay_op(r, record, record->branch, &op, seq);
-}
-
-static helios_status replay_batch(struct replay *r, const struct wal_record *record, helios_seq seq)
-{
-    struct reader reader = reader_make(record->body.data, record->body.size);
-    helios_status status;
-    struct op op;
-
-    helios_batch_clear(r->batch);
-    for (uint32_t i = 0; i < record->op_count; i++) {
-        if (!op_read(&reader, false, &op))
-            return damaged(r, record, "its operations cannot be read");
-        batch_add(r->batch, op.kind, op.space, op.key, op.value);
-    }
-    if (!reader_done(&reader))
-        return damaged(r, record, "it has more bytes than operations");
-    status = error_tell(&r->batch->error);
-    if (status == HELIOS_OK)
-        status = batch_settle(r->batch);
-    for (size_t i = 0; i < r->batch->count && status == HELIOS_OK; i++) {
-        if (r->batch->ops[i].superseded)
-            continue;
-        op = batch_at(r->batch, i);
-        status = replay_op(r, record, record->branch, &op, seq);
-    }
-    return status;
-}
-
-/* Of each key of a branch there is one operation, and range deletes come first: nothing to reduce. */
-static helios_status replay_several(struct replay *r, const struct wal_record *record, helios_seq seq)
-{
-    struct reader reader = reader_make(record->body.data, record->body.size);
-    bool keys = false;
-
-    for (uint32_t i = 0; i < record->op_count; i++) {
-        struct op op;
-        helios_status status;
-
-        if (!op_read(&reader, true, &op) || (keys && op.kind == KIND_RANGE_DELETE))
-            return damaged(r, record, "its operations cannot be read");
-        keys |= op.kind != KIND_RANGE_DELETE;
-        status = replay_op(r, record, op.branch, &op, seq);
-        if (status != HELIOS_OK)
-            return status;
-    }
-    return reader_done(&reader) ? HELIOS_OK : damaged(r, record, "it has more bytes than operations");
+    return replay_op(c->replay, c->record, branch, op, c->record->first + c->record->op_count - 1);
 }
 
 static helios_status replay_commit(struct replay *r, const struct wal_record *record)
 {
-    helios_seq seq = record->first + record->op_count - 1;
+    struct replay_commit commit = {r, record};
     uint64_t needed = record->body.size + (uint64_t)record->op_count * 128;
     helios_status status = HELIOS_OK;
 
@@ -151,9 +118,8 @@ static helios_status replay_commit(struct replay *r, const struct wal_record *re
     if (status != HELIOS_OK)
         return status;
     begin_slot(r->db, record);
-    if (record->branch == WAL_BRANCH_MANY)
-        return replay_several(r, record, seq);
-    return record->op_count == 1 ? replay_single(r, record, seq) : replay_batch(r, record, seq);
+    status = record_operations(record, r->batch, replay_each, &commit);
+    return status == HELIOS_OK ? status : damage_context(r, record, status);
 }
 
 /* ---- ingested tables ---- */
@@ -250,37 +216,6 @@ static helios_status replay_ingest(struct replay *r, const struct wal_record *re
 
 /* ---- when it was made ---- */
 
-/* As its commit counted them: of all operations, whatever they came to. */
-static helios_status count_commit(const struct replay *r, const struct wal_record *record, uint64_t *bytes)
-{
-    struct reader reader = reader_make(record->body.data, record->body.size);
-    struct op op;
-
-    for (uint32_t i = 0; i < record->op_count; i++) {
-        if (!op_read(&reader, record->branch == WAL_BRANCH_MANY, &op))
-            return damaged(r, record, "its operations cannot be read");
-        *bytes += op.key.size + op.value.size;
-    }
-    return HELIOS_OK;
-}
-
-/* The number stands behind the tables; records of a time without it end there, and the tables tell about how many. */
-static helios_status count_ingest(const struct replay *r, const struct wal_record *record, uint64_t *bytes)
-{
-    struct reader reader = reader_make(record->body.data, record->body.size);
-    uint64_t count = read_varint(&reader);
-    struct file_record file;
-
-    for (uint64_t i = 0; i < count; i++) {
-        if (!file_record_read(&reader, &file))
-            return damaged(r, record, "its tables cannot be read");
-        *bytes += file.properties.key_bytes + file.properties.value_bytes;
-    }
-    if (reader_left(&reader))
-        *bytes = read_varint(&reader);
-    return reader_done(&reader) ? HELIOS_OK : damaged(r, record, "it has more bytes than tables");
-}
-
 /* Into the stretch beside the memtable that has its operations, or the one after its tables. Times stand in order
  * in every log that we wrote. */
 static helios_status replay_time(struct replay *r, const struct wal_record *record)
@@ -296,10 +231,10 @@ static helios_status replay_time(struct replay *r, const struct wal_record *reco
 
     if (record->first <= r->timeline_flushed)
         return damaged(r, record, "its numbers are in part those of an earlier commit");
-    status = record->type == WAL_COMMIT ? count_commit(r, record, &bytes) : count_ingest(r, record, &bytes);
-
-    if (status == HELIOS_OK)
-        status = stretch_prepare(&db->active->stretch);
+    status = record_user_bytes(record, &bytes);
+    if (status != HELIOS_OK)
+        return damage_context(r, record, status);
+    status = stretch_prepare(&db->active->stretch);
     if (status != HELIOS_OK)
         return status;
     entry.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;

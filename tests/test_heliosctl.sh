@@ -30,7 +30,7 @@ expect 2
 expect 2 nonsense
 expect 0 help get
 expect 2 help nonsense
-for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy dump bench \
+for command in create put get delete scan count load export stats tree verify flush compact checkpoint destroy salvage dump bench \
     shell history log 'tag create' 'tag list' 'tag show' 'tag drop' pins retention \
     'branch list' 'branch create' 'branch info' 'branch rename' 'branch metadata' 'branch drop' diff merge revert \
     changes deltas 'feed start' 'feed stop' 'feed stats' 'feed trim' 'consumer list' 'consumer drop' consumers; do
@@ -935,6 +935,13 @@ file=$(ls -S db/sst/*.sst | head -n 1)
 printf '\xa5\x5a\xa5\x5a' | dd of="$file" bs=1 seek=5000 conv=notrunc 2>/dev/null
 expect 4 verify db
 has err "${file##*/}"
+expect 0 salvage db salvaged
+has out 'lost keys'
+has out "sst/${file##*/}"
+expect 0 verify salvaged
+expect 0 salvage db salvaged-json --json
+python3 -c 'import json; r = json.load(open("out")); assert r["manifest"] and r["losses"][0]["lost"] == "keys"' || fail "salvage as JSON"
+expect 2 salvage db salvaged
 
 # ---- a killed writer; a first flush, and a first large commit, after the numbers that the open skips ----
 yes x | head -n 300000 | sed '1s/.*/n/' >many.csv

@@ -134,8 +134,8 @@ struct command {
 
 /* Each file of commands has a table that ends with a NULL name. */
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
-    stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[], shell_commands[],
-    history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[],
+    salvage_commands[], stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[],
+    shell_commands[], history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[],
     changes_commands[], deltas_commands[], feed_commands[], key_commands[];
 
 /* The command that the first word or two name; *used: how many they are. NULL: none. */

@@ -27,6 +27,7 @@ static const struct {
     {NULL, dump_commands},
     {"Upkeep", upkeep_commands},
     {NULL, key_commands},
+    {NULL, salvage_commands},
     {"Trying out", bench_commands},
     {NULL, shell_commands},
 };
