@@ -113,6 +113,17 @@ void helios_buf_free(helios_buf *buf)
     *buf = (helios_buf){0};
 }
 
+/* jemalloc's, if that is what the program uses. */
+extern int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size)
+    __attribute__((weak));
+
+void mem_trim(void)
+{
+    malloc_trim(0);
+    if (mallctl)
+        mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* 4096: all arenas */
+}
+
 static size_t page_round(size_t size)
 {
     return (size + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);

@@ -27,6 +27,9 @@ void pages_reset(void *, size_t size); /* gives the memory back, keeps the range
 /* For tests: the n-th allocation from now (counting from 1, all threads, pages included) fails;
  * with `forever` all later ones fail too. 0 turns it off. mem_count: allocations since the first
  * call of either, so that the difference of two calls is what was allocated between them. */
+/* Gives back to the system what the allocator keeps for later. Costs a while. */
+void mem_trim(void);
+
 void mem_fail_at(uint64_t n, bool forever);
 uint64_t mem_count(void);
 

@@ -94,9 +94,12 @@ static helios_status add_ranges(struct ingested *g, struct table_file *file)
     if (file->properties.range_deletes == 0)
         return HELIOS_OK;
     status = table_file_open(file, &table);
-    set = status == HELIOS_OK ? table_rangedels(table) : NULL;
+    if (status != HELIOS_OK)
+        return status;
+    set = table_rangedels(table);
     for (size_t i = 0; set && i < set->count && status == HELIOS_OK; i++)
         status = add_range(g, set->fragments[i].from, set->fragments[i].to);
+    table_unref(table);
     return status;
 }
 

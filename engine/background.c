@@ -289,8 +289,10 @@ static void *janitor_run(void *arg)
             unload_at_rest(db, &rest);
         if (open)
             merge_at_rest(db, &rest);
-        epoch_collect();
+        table_home_trim(&db->home);
         view_bury(db);
+        if (db->options.memory_budget)
+            mem_trim();
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);
     }

@@ -7,6 +7,8 @@
 enum {
     PARTS_MAX = 8,
     READ_AHEAD_BYTES = 256 << 10,
+    READ_AHEAD_LEAST = 16 << 10,
+    READ_AHEAD_PART = 1024, /* of the memory budget */
 };
 
 struct compaction;
@@ -54,8 +56,15 @@ static void compaction_free(struct compaction *c)
 
 /* ---- inputs ---- */
 
-static helios_status add_rangedels(struct table_file *file, struct rangedel **items, size_t *count,
-                                   size_t *capacity)
+/* Range deletes of the inputs, with the tables that they borrow their bounds from. */
+struct gathered {
+    struct rangedel *items;
+    size_t count, capacity;
+    struct table **tables;
+    size_t table_count;
+};
+
+static helios_status add_rangedels(struct table_file *file, struct gathered *g)
 {
     const struct rangedel_set *set;
     struct table *table;
@@ -66,19 +75,20 @@ static helios_status add_rangedels(struct table_file *file, struct rangedel **it
     status = table_file_open(file, &table);
     if (status != HELIOS_OK)
         return status;
+    g->tables[g->table_count++] = table;
     set = table_rangedels(table);
     for (size_t i = 0; set && i < set->count; i++)
         for (size_t j = 0; j < set->fragments[i].count; j++) {
-            if (*count == *capacity) {
-                size_t more = *capacity ? *capacity * 2 : 64;
-                struct rangedel *grown = mem_realloc(*items, more * sizeof(*grown));
+            if (g->count == g->capacity) {
+                size_t more = g->capacity ? g->capacity * 2 : 64;
+                struct rangedel *grown = mem_realloc(g->items, more * sizeof(*grown));
 
                 if (!grown)
                     return fail_no_memory(more * sizeof(*grown));
-                *items = grown;
-                *capacity = more;
+                g->items = grown;
+                g->capacity = more;
             }
-            (*items)[(*count)++] =
+            g->items[g->count++] =
                 (struct rangedel){set->fragments[i].from, set->fragments[i].to, set->fragments[i].seqs[j]};
         }
     return HELIOS_OK;
@@ -86,23 +96,36 @@ static helios_status add_rangedels(struct table_file *file, struct rangedel **it
 
 static helios_status gather_rangedels(struct compaction *c)
 {
-    struct rangedel *items = NULL;
-    size_t count = 0, capacity = 0;
-    helios_status status = HELIOS_OK;
+    size_t files = c->pick->input_count + c->pick->overlap_count;
+    struct gathered g = {.tables = mem_array(files, sizeof(struct table *))};
+    helios_status status = g.tables ? HELIOS_OK : fail_no_memory(files * sizeof(struct table *));
 
     for (size_t i = 0; i < c->pick->input_count && status == HELIOS_OK; i++)
-        status = add_rangedels(c->pick->inputs[i], &items, &count, &capacity);
+        status = add_rangedels(c->pick->inputs[i], &g);
     for (size_t i = 0; i < c->pick->overlap_count && status == HELIOS_OK; i++)
-        status = add_rangedels(c->pick->overlaps[i], &items, &count, &capacity);
-    if (status == HELIOS_OK && count)
-        status = rangedel_build(items, count, &c->rangedels);
-    mem_free(items);
+        status = add_rangedels(c->pick->overlaps[i], &g);
+    if (status == HELIOS_OK && g.count)
+        status = rangedel_build(g.items, g.count, &c->rangedels);
+    for (size_t i = 0; i < g.table_count; i++)
+        table_unref(g.tables[i]);
+    mem_free(g.tables);
+    mem_free(g.items);
     return status;
+}
+
+/* Each source of each part has a buffer of as much: less where memory is bounded. */
+static size_t read_ahead(const struct helios_db *db)
+{
+    uint64_t share = db->options.memory_budget / READ_AHEAD_PART;
+
+    if (db->options.memory_budget == 0 || share > READ_AHEAD_BYTES)
+        return READ_AHEAD_BYTES;
+    return share < READ_AHEAD_LEAST ? READ_AHEAD_LEAST : (size_t)share;
 }
 
 static helios_status open_sources(const struct compaction *c, struct cursor **sources, size_t *count)
 {
-    const struct table_cursor_options options = {.read_point = CURSOR_ALL, .read_ahead = READ_AHEAD_BYTES};
+    const struct table_cursor_options options = {.read_point = CURSOR_ALL, .read_ahead = read_ahead(c->db)};
     const struct compact_pick *pick = c->pick;
     helios_status status = HELIOS_OK;
 

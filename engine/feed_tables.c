@@ -212,6 +212,7 @@ helios_status feed_table_open(struct helios_db *db, const struct file_record *re
     if (status == HELIOS_OK)
         status = table_file_open(file, &table);
     if (status == HELIOS_OK) {
+        table_unref(table); /* the file keeps it open */
         *out = file;
         return HELIOS_OK;
     }

@@ -56,7 +56,7 @@ static void gather_memtable(struct asking *a, const struct memtable *memtable)
 }
 
 /* The key is within the file's bounds. */
-static void gather_file(struct asking *a, const struct table_file *file)
+static void gather_file(struct asking *a, struct table_file *file)
 {
     struct table *table = table_file_peek(file);
     struct probe *probe;

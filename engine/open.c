@@ -44,17 +44,18 @@ static helios_status check_options(const helios_options *o)
     return HELIOS_OK;
 }
 
-/* One budget for everything: two memtables take at most half of it, the cache (with the filters and
- * indexes that are charged to it) the rest. */
+/* One budget for everything. Three memtables take at most a quarter of it: the active one, one being flushed, and one
+ * more that an iterator still stands on or that waits to be used again. The cache, with the filters and indexes that are
+ * charged to it, takes three eighths. The rest is for what has no account: segments of the log that are mapped, buffers of
+ * jobs and iterators, and what the allocator cannot use of what it has. */
 static void fit_budget(helios_options *o)
 {
-    if (o->memtable_bytes > o->memory_budget / 4)
-        o->memtable_bytes = o->memory_budget / 4;
+    if (o->memtable_bytes > o->memory_budget / 12)
+        o->memtable_bytes = o->memory_budget / 12;
     if (o->memtable_bytes < MEMTABLE_MIN)
         o->memtable_bytes = MEMTABLE_MIN;
-    if (o->block_cache_bytes + 2 * o->memtable_bytes > o->memory_budget)
-        o->block_cache_bytes =
-            o->memory_budget > 2 * o->memtable_bytes ? o->memory_budget - 2 * o->memtable_bytes : 0;
+    if (o->block_cache_bytes > o->memory_budget / 8 * 3)
+        o->block_cache_bytes = o->memory_budget / 8 * 3;
 }
 
 static helios_status check_encryption(const helios_options *o)
@@ -128,6 +129,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);
     mutex_init(&db->home.open_mu);
+    mutex_init(&db->home.ring_mu);
     mutex_init(&db->queue.mu);
     condition_init(&db->state_changed);
     tags_init(&db->tags);
@@ -163,6 +165,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     db->home.fs = fs;
     db->home.directory = db->sst_directory;
     db->home.cache = db->cache;
+    db->home.bounded = options->memory_budget != 0;
     db->home.removed = table_removed;
     db->recovering = true;
     return status;
@@ -204,6 +207,7 @@ static void db_free(struct helios_db *db)
     keys_free(db->keys);
     io_unlock(db->lock);
     mutex_release(&db->queue.mu);
+    mutex_release(&db->home.ring_mu);
     mutex_release(&db->home.open_mu);
     mutex_release(&db->manifest_mu);
     mutex_release(&db->state_mu);

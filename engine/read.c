@@ -124,7 +124,7 @@ struct lookup {
     helios_slice value;
     helios_seq cover;    /* the newest range delete over the key at or below seq; 0: none */
     struct frame *frame; /* counted, if may_read */
-    struct table *table; /* of a large value */
+    struct table *table; /* of a large value; counted, if may_read */
     bool large;
     struct block_handle large_at;
     helios_status status;
@@ -168,6 +168,10 @@ static void take_hit(struct lookup *l, struct table *table, const struct table_h
         return;
     }
     frame_unref(l->frame);
+    if (l->may_read) {
+        table_unref(l->table);
+        table_ref(table);
+    }
     l->tag = hit->tag;
     l->value = hit->value;
     l->frame = hit->frame;
@@ -178,18 +182,10 @@ static void take_hit(struct lookup *l, struct table *table, const struct table_h
 
 enum looked { LOOK_ON, LOOK_ENOUGH, LOOK_WOULD_READ, LOOK_FAILED };
 
-static enum looked look_in_file(struct lookup *l, struct table_file *file)
+static enum looked look_in_table(struct lookup *l, const struct table_file *file, struct table *table)
 {
-    struct table *table = table_file_peek(file);
     struct table_hit hit = {0};
 
-    if (!table) {
-        if (!l->may_read)
-            return LOOK_WOULD_READ;
-        l->status = table_file_open(file, &table);
-        if (l->status != HELIOS_OK)
-            return LOOK_FAILED;
-    }
     if (file->properties.range_deletes)
         cover_by(l, table_rangedels(table));
     switch (table_get(table, l->key, l->hash, l->seq, l->may_read, l->fill_cache, &hit)) {
@@ -199,6 +195,30 @@ static enum looked look_in_file(struct lookup *l, struct table_file *file)
     default: l->status = hit.status; return LOOK_FAILED;
     }
     return l->tag || l->cover ? LOOK_ENOUGH : LOOK_ON;
+}
+
+/* Outside any epoch: the table is counted. */
+static enum looked look_in_file_slowly(struct lookup *l, struct table_file *file)
+{
+    struct table *table;
+    enum looked looked;
+
+    l->status = table_file_open(file, &table);
+    if (l->status != HELIOS_OK)
+        return LOOK_FAILED;
+    looked = look_in_table(l, file, table);
+    table_unref(table);
+    return looked;
+}
+
+static enum looked look_in_file(struct lookup *l, struct table_file *file)
+{
+    struct table *table;
+
+    if (l->may_read)
+        return look_in_file_slowly(l, file);
+    table = table_file_peek(file);
+    return table ? look_in_table(l, file, table) : LOOK_WOULD_READ;
 }
 
 bool file_holds(const struct table_file *file, helios_slice key)
@@ -213,9 +233,9 @@ bool file_holds(const struct table_file *file, helios_slice key)
 
 /* False is certain: neither a version of the key nor a range delete is in the file. Its filter is at hand when bounds,
  * which are two comparisons away, are not. */
-static bool file_may_matter(const struct lookup *l, const struct table_file *file)
+static bool file_may_matter(const struct lookup *l, struct table_file *file)
 {
-    const struct table *table = table_file_peek(file);
+    const struct table *table = l->may_read ? NULL : table_file_peek(file);
 
     return !table || file->properties.range_deletes || table_may_hold(table, l->hash);
 }
@@ -331,7 +351,8 @@ static enum looked look_up_layers(struct lookup *l, const struct view *view)
 
     if (!branch) {
         l->seq = l->point;
-        fetch_filters(l, view);
+        if (!l->may_read)
+            fetch_filters(l, view);
         return look_up(l, view);
     }
     key_hasher_init(&hasher, l->key);
@@ -339,7 +360,9 @@ static enum looked look_up_layers(struct lookup *l, const struct view *view)
         count = next_layers(&branch, &seq, layers);
         if (count == 0)
             break;
+        epoch_enter(); /* also where it reads: tables are only looked at */
         layers_ask(view, l->key, &hasher, layers, count);
+        epoch_leave();
         for (size_t i = 0; i < count && looked == LOOK_ON; i++)
             if (layers[i].may_hold)
                 looked = look_up_layer(l, view, &layers[i]);
@@ -372,10 +395,13 @@ static helios_status get_slowly(struct helios_db *db, struct view *view, struct 
     l->tag = 0;
     l->cover = 0;
     l->large = false;
+    l->table = NULL;
     looked = look_up_layers(l, view);
     status = looked == LOOK_FAILED ? l->status : deliver(l, value);
     frame_unref(l->frame);
     l->frame = NULL;
+    table_unref(l->table);
+    l->table = NULL;
     (void)db;
     return status;
 }

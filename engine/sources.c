@@ -139,7 +139,11 @@ static helios_status add_file_cover(struct gathering *g, struct table_file *file
     if (file->properties.range_deletes == 0 || !file_in_bounds(g, file))
         return HELIOS_OK;
     status = table_file_open(file, &table);
-    return status == HELIOS_OK ? add_cover(g, table_rangedels(table)) : status;
+    if (status != HELIOS_OK)
+        return status;
+    status = add_cover(g, table_rangedels(table));
+    table_unref(table);
+    return status;
 }
 
 static helios_status add_run(struct gathering *g, struct table_file *const *files, size_t count)

@@ -40,14 +40,10 @@ static void key_in_memtable(struct tree_question *q, struct memtable *memtable)
         note(q, tag_seq(tag));
 }
 
-static helios_status key_in_file(struct tree_question *q, struct table_file *file)
+static helios_status key_in_table(struct tree_question *q, struct table *table)
 {
     struct table_hit hit = {0};
-    struct table *table;
-    helios_status status = table_file_open(file, &table);
 
-    if (status != HELIOS_OK)
-        return status;
     note(q, rangedel_newest(table_rangedels(table), q->key, q->upto));
     if (q->seq)
         return HELIOS_OK;
@@ -59,6 +55,18 @@ static helios_status key_in_file(struct tree_question *q, struct table_file *fil
     case TABLE_ERROR: return hit.status;
     default: return HELIOS_OK;
     }
+}
+
+static helios_status key_in_file(struct tree_question *q, struct table_file *file)
+{
+    struct table *table;
+    helios_status status = table_file_open(file, &table);
+
+    if (status != HELIOS_OK)
+        return status;
+    status = key_in_table(q, table);
+    table_unref(table);
+    return status;
 }
 
 /* ---- a range ---- */
@@ -114,12 +122,13 @@ static helios_status range_in_file(struct tree_question *q, struct table_file *f
     struct cursor *c = NULL;
     helios_status status = table_file_open(file, &table);
 
-    if (status == HELIOS_OK)
-        ranges_meet(q, table_rangedels(table));
-    if (status != HELIOS_OK || q->seq)
+    if (status != HELIOS_OK)
         return status;
-    status = table_cursor_new(table, &options, &c);
-    return status == HELIOS_OK ? walk(q, c) : status;
+    ranges_meet(q, table_rangedels(table));
+    if (q->seq == 0)
+        status = table_cursor_new(table, &options, &c);
+    table_unref(table); /* the cursor has counted it */
+    return c ? walk(q, c) : status;
 }
 
 /* ---- all sources ---- */

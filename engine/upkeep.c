@@ -242,6 +242,7 @@ helios_status file_share(struct table_file *file, helios_slice from, helios_slic
         begin = table_offset_of(table, from);
     if (slice_compare(file->largest, to) >= 0)
         end = table_offset_of(table, to);
+    table_unref(table);
     *bytes += end > begin ? end - begin : 0;
     return HELIOS_OK;
 }

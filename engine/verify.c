@@ -22,16 +22,18 @@ static void tell(struct verification *v, uint64_t bytes)
 
 static helios_status verify_file(struct verification *v, struct table_file *file)
 {
-    const struct table_properties *p;
+    struct table_properties p;
     struct table *table;
     helios_status status = table_file_open(file, &table);
 
-    if (status == HELIOS_OK)
-        status = table_verify(table);
     if (status != HELIOS_OK)
         return status;
-    p = table_properties(table);
-    if (p->entries == file->properties.entries && p->range_deletes == file->properties.range_deletes) {
+    status = table_verify(table);
+    p = *table_properties(table);
+    table_unref(table);
+    if (status != HELIOS_OK)
+        return status;
+    if (p.entries == file->properties.entries && p.range_deletes == file->properties.range_deletes) {
         tell(v, file->size);
         return HELIOS_OK;
     }

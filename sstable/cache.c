@@ -13,6 +13,8 @@ enum {
     EVICT_BATCH = 64,      /* frames taken out under one hold of the lock */
     HITS_BATCH = 256,      /* hits of one thread told at once */
 };
+/* A smaller cache lives in ordinary memory: chunks of which a part is free would be too much of it. */
+#define HEAP_LEAST ((uint64_t)128 << 20)
 
 /* Somebody who wants a block that another thread is loading; on its own stack. */
 struct load_waiter {
@@ -50,7 +52,7 @@ struct cache {
     _Atomic uint64_t bytes;
     uint64_t frames;
 
-    struct heap *heap; /* of frames */
+    struct heap *heap; /* of frames; NULL: ordinary memory */
     struct load_stripe stripes[LOAD_STRIPES];
 };
 
@@ -61,12 +63,12 @@ helios_status cache_new(uint64_t budget, struct cache **out)
     if (!cache)
         return fail_no_memory(sizeof(*cache));
     memset(cache, 0, sizeof(*cache));
-    cache->heap = heap_new();
-    if (!cache->heap) {
+    cache->budget = budget;
+    cache->heap = budget >= HEAP_LEAST ? heap_new() : NULL;
+    if (!cache->heap && budget >= HEAP_LEAST) {
         mem_free(cache);
         return fail_no_memory(sizeof(*cache));
     }
-    cache->budget = budget;
     cache->file_bytes_fit = io_physical_memory() / 2;
     mutex_init(&cache->clock_mu);
     for (size_t i = 0; i < LOAD_STRIPES; i++) {
@@ -93,6 +95,19 @@ void cache_free(struct cache *cache)
 
 /* ---- frames ---- */
 
+static struct frame *frame_alloc(struct cache *cache, size_t bytes)
+{
+    return cache->heap ? heap_alloc(cache->heap, bytes) : mem_aligned(64, bytes);
+}
+
+static void frame_release_memory(struct cache *cache, struct frame *frame, size_t bytes)
+{
+    if (cache->heap)
+        heap_release(cache->heap, frame, bytes);
+    else
+        mem_free(frame);
+}
+
 /* Reads the block behind the frame, and checks it. */
 static helios_status frame_read(const struct cache_load *load, struct frame *frame)
 {
@@ -118,13 +133,13 @@ static helios_status frame_load(struct cache *cache, const struct cache_load *lo
 
     if (status != HELIOS_OK)
         return status;
-    frame = heap_alloc(cache->heap, bytes);
+    frame = frame_alloc(cache, bytes);
     if (!frame)
         return fail_no_memory(bytes);
     *frame = (struct frame){.cache = cache, .type = (uint8_t)load->type, .charge = (uint32_t)bytes, .refs = 1};
     status = frame_read(load, frame);
     if (status != HELIOS_OK) {
-        heap_release(cache->heap, frame, bytes);
+        frame_release_memory(cache, frame, bytes);
         return status;
     }
     *out = frame;
@@ -145,7 +160,7 @@ static void frame_free(struct frame *frame)
         atomic_fetch_sub_explicit(&cache->limbo, frame->charge, memory_order_relaxed);
     else
         atomic_fetch_sub_explicit(&cache->charged, frame->charge, memory_order_relaxed);
-    heap_release(cache->heap, frame, frame->charge);
+    frame_release_memory(cache, frame, frame->charge);
 }
 
 void frame_unref(struct frame *frame)
@@ -262,6 +277,13 @@ void cache_charge(struct cache *cache, int64_t bytes)
     atomic_fetch_add_explicit(&cache->charged, bytes, memory_order_relaxed);
     if (bytes > 0)
         cache_evict(cache);
+}
+
+bool cache_charged_too_much(struct cache *cache)
+{
+    int64_t charged = atomic_load_explicit(&cache->charged, memory_order_relaxed);
+
+    return charged > 0 && (uint64_t)charged > atomic_load_explicit(&cache->budget, memory_order_relaxed) / 2;
 }
 
 void cache_count_file(struct cache *cache, int64_t bytes)

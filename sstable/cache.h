@@ -67,6 +67,9 @@ void cache_drop(struct cache *, cache_slot *);
  * way to it. Never fails. */
 void cache_charge(struct cache *, int64_t bytes);
 
+/* What was charged takes more than half of the budget: some of it is to be given back. */
+bool cache_charged_too_much(struct cache *);
+
 /* A table's file was opened, or closed (negative). */
 void cache_count_file(struct cache *, int64_t bytes);
 /* Whether the files of all open tables together take at most half of the machine's memory: then the page cache may

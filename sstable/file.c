@@ -1,5 +1,5 @@
-/* file.c - table files as versions of the tree hold them: counted, opened at first use, unlinked by the
- * last holder once no version lists them. Called by engine/ and compaction/. */
+/* file.c - table files as versions of the tree hold them: counted, opened when they are used and closed when memory
+ * is short, unlinked by the last holder once no version lists them. Called by engine/ and compaction/. */
 #include "sstable/file.h"
 #include "base/mem.h"
 #include <assert.h>
@@ -83,8 +83,82 @@ static void remove_file(struct table_file *f)
         f->home->removed(f->home->removed_arg, f->number);
 }
 
+/* ---- the ring of open files ---- */
+
+static void ring_add_locked(struct table_file *f)
+{
+    struct table_file *hand = f->home->hand;
+
+    if (!hand) {
+        f->home->hand = f->ring_next = f->ring_previous = f;
+        return;
+    }
+    f->ring_next = hand;
+    f->ring_previous = hand->ring_previous;
+    hand->ring_previous->ring_next = f;
+    hand->ring_previous = f;
+}
+
+static void ring_remove_locked(struct table_file *f)
+{
+    if (f->home->hand == f)
+        f->home->hand = f->ring_next == f ? NULL : f->ring_next;
+    f->ring_next->ring_previous = f->ring_previous;
+    f->ring_previous->ring_next = f->ring_next;
+}
+
+/* Whoever peeks at it in an epoch keeps it; the others have counted it. */
+static void close_locked(struct table_file *f)
+{
+    struct table *table = atomic_exchange_explicit(&f->table, NULL, memory_order_acq_rel);
+
+    ring_remove_locked(f);
+    table_retire(table);
+}
+
+/* Two rounds at most: after the first, all that are left were used meanwhile. `keep` was opened just now. */
+static void trim_locked(struct table_home *home, const struct table_file *keep)
+{
+    const struct table_file *first = NULL;
+    int rounds = 0;
+
+    while (home->hand && cache_charged_too_much(home->cache)) {
+        struct table_file *f = home->hand;
+
+        if (f == first && ++rounds == 2)
+            return;
+        if (!first)
+            first = f;
+        home->hand = f->ring_next;
+        if (f == keep || f->path || atomic_exchange_explicit(&f->touched, false, memory_order_relaxed))
+            continue;
+        if (f == first)
+            first = NULL;
+        close_locked(f);
+    }
+}
+
+/* What is retired inside an epoch is released later, not under the lock. */
+static void trim(struct table_home *home, const struct table_file *keep)
+{
+    if (!home->bounded || !cache_charged_too_much(home->cache))
+        return;
+    epoch_enter();
+    mutex_lock(&home->ring_mu);
+    trim_locked(home, keep);
+    mutex_unlock(&home->ring_mu);
+    epoch_leave();
+}
+
+void table_home_trim(struct table_home *home)
+{
+    trim(home, NULL);
+    epoch_collect();
+}
+
 void table_file_unref(struct table_file *f)
 {
+    struct table *table;
     uint32_t old;
 
     if (!f)
@@ -93,16 +167,44 @@ void table_file_unref(struct table_file *f)
     assert(old > 0);
     if (old > 1)
         return;
-    table_unref(atomic_load_explicit(&f->table, memory_order_relaxed));
+    mutex_lock(&f->home->ring_mu); /* the hand may be about to close it */
+    table = atomic_load_explicit(&f->table, memory_order_relaxed);
+    if (table)
+        ring_remove_locked(f);
+    mutex_unlock(&f->home->ring_mu);
+    table_unref(table);
     if (atomic_load_explicit(&f->dropped, memory_order_acquire))
         remove_file(f);
     mem_free(f);
 }
 
+/* Counted; NULL: not open. The file's own count lasts as long as the epoch. */
+static struct table *open_table_ref(struct table_file *f)
+{
+    struct table *table;
+
+    epoch_enter();
+    table = table_file_peek(f);
+    if (table)
+        table_ref(table);
+    epoch_leave();
+    return table;
+}
+
+/* One count is the file's, one the caller's. */
+static void hang_up(struct table_file *f, struct table *table)
+{
+    table_ref(table);
+    mutex_lock(&f->home->ring_mu);
+    atomic_store_explicit(&f->table, table, memory_order_release);
+    ring_add_locked(f);
+    mutex_unlock(&f->home->ring_mu);
+}
+
 /* Under open_mu: whoever waited for it may find the work done. */
 static helios_status open_locked(struct table_file *f, struct table **out)
 {
-    struct table *table = table_file_peek(f);
+    struct table *table = open_table_ref(f);
     char path[PATH_MAX];
     helios_status status;
 
@@ -112,7 +214,7 @@ static helios_status open_locked(struct table_file *f, struct table **out)
                             f->override_seq, f->home->cache, &table);
         if (status != HELIOS_OK)
             return status;
-        atomic_store_explicit(&f->table, table, memory_order_release);
+        hang_up(f, table);
     }
     *out = table;
     return HELIOS_OK;
@@ -120,7 +222,7 @@ static helios_status open_locked(struct table_file *f, struct table **out)
 
 helios_status table_file_open(struct table_file *f, struct table **out)
 {
-    struct table *table = table_file_peek(f);
+    struct table *table = open_table_ref(f);
     helios_status status;
 
     if (table) {
@@ -130,5 +232,6 @@ helios_status table_file_open(struct table_file *f, struct table **out)
     mutex_lock(&f->home->open_mu);
     status = open_locked(f, out);
     mutex_unlock(&f->home->open_mu);
+    trim(f->home, f);
     return status;
 }

@@ -42,6 +42,7 @@ static bool enter(struct level_cursor *l, size_t i)
         return false;
     }
     table_cursor_attach(&l->inner, table);
+    table_unref(table); /* the cursor has counted it */
     l->at = i;
     return true;
 }

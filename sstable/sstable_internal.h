@@ -40,6 +40,7 @@ struct table {
     /* Atomic. */
     _Atomic uint32_t refs;
     _Atomic size_t memory;
+    struct epoch_item retired;
     _Atomic(struct table_part *) parts[]; /* top.count; NULL until first used, then for good */
 };
 

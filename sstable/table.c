@@ -367,6 +367,17 @@ static void table_close(struct table *t)
     mem_free(t);
 }
 
+static void release_retired(struct epoch_item *item)
+{
+    table_unref((struct table *)((char *)item - offsetof(struct table, retired)));
+}
+
+void table_retire(struct table *t)
+{
+    cache_charge(t->cache, -(int64_t)atomic_exchange_explicit(&t->memory, 0, memory_order_relaxed));
+    epoch_retire(&t->retired, release_retired);
+}
+
 helios_status table_open(struct io_fs *fs, struct crypt *crypt, const char *path, uint64_t number,
                          uint64_t size, helios_seq override_seq, struct cache *cache, struct table **out)
 {

@@ -91,6 +91,8 @@ helios_status table_open(struct io_fs *, struct crypt *, const char *path, uint6
 struct table *table_ref(struct table *);
 /* The last one closes the file and gives back its blocks; call without locks. */
 void table_unref(struct table *);
+/* Gives up a count on a table that others may see inside their epochs. What it charged is given back at once. */
+void table_retire(struct table *);
 const struct table_properties *table_properties(const struct table *);
 struct rangedel_set *table_rangedels(const struct table *); /* NULL: none; lives as long as the table */
 /* May it hold keys or range deletes of the layer that key begins with? */

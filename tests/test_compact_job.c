@@ -249,6 +249,7 @@ static struct table_home *home_new(struct io_fs *fs)
     home->fs = fs;
     home->directory = mem_text("sst");
     mutex_init(&home->open_mu);
+    mutex_init(&home->ring_mu);
     assert(cache_new(1 << 20, &home->cache) == HELIOS_OK);
     return home;
 }
@@ -257,6 +258,7 @@ static void home_free(struct table_home *home)
 {
     epoch_drain();
     cache_free(home->cache);
+    mutex_release(&home->ring_mu);
     mutex_release(&home->open_mu);
     mem_free(home->directory);
     mem_free(home);

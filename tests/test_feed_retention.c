@@ -750,6 +750,7 @@ static helios_status read_tables(helios_seq commit, size_t *entries)
         }
         assert(file->override_seq == commit);
         MUST(table_file_open(file, &table));
+        table_unref(table);
         *entries += file->properties.entries;
         table_file_unref(file);
     }

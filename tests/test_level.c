@@ -133,6 +133,7 @@ static void check_cut(size_t keys, size_t versions, size_t cut, bool wide, uint6
 
     l.home.removed_arg = &l;
     mutex_init(&l.home.open_mu);
+    mutex_init(&l.home.ring_mu);
     random_seed(&rng, seed);
     must(io_memory_new(&l.home.fs));
     must(io_make_directory(l.home.fs, directory));
@@ -147,6 +148,7 @@ static void check_cut(size_t keys, size_t versions, size_t cut, bool wide, uint6
     epoch_drain();
     cache_free(l.home.cache);
     io_free(l.home.fs);
+    mutex_release(&l.home.ring_mu);
     mutex_release(&l.home.open_mu);
     free(m.entries);
 }
@@ -162,6 +164,7 @@ static void check_missing(uint64_t seed)
     struct model m;
 
     mutex_init(&l.home.open_mu);
+    mutex_init(&l.home.ring_mu);
     random_seed(&rng, seed);
     must(io_memory_new(&l.home.fs));
     must(io_make_directory(l.home.fs, directory));
@@ -188,6 +191,7 @@ static void check_missing(uint64_t seed)
     epoch_drain();
     cache_free(l.home.cache);
     io_free(l.home.fs);
+    mutex_release(&l.home.ring_mu);
     mutex_release(&l.home.open_mu);
     free(m.entries);
 }
