@@ -86,7 +86,8 @@ static void fixture_release(struct fixture *f)
 
 static helios_status get(struct fixture *f, int i, bool fill, struct frame **frame)
 {
-    struct cache_load load = {f->file, f->size, SALT, f->handles[i], BLOCK_DATA};
+    struct cache_load load = {
+        .file = f->file, .file_size = f->size, .salt = SALT, .handle = f->handles[i], .type = BLOCK_DATA};
 
     return cache_get(f->cache, &f->slots[i], &load, fill, frame);
 }
