@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_VERSION = 1, FIRST_CAPACITY = 16 };
+enum {
+    RECORD_VERSION = 1,
+    FIRST_CAPACITY = 16,
+    IDS_MAX = 1 << 26, /* ever: an id takes eight bytes for good, also one that damage made large */
+};
 
 struct by_id {
     struct epoch_item item;
@@ -240,6 +244,9 @@ static helios_status grow_ids(struct registry *registry, size_t needed)
 
     if (old && needed <= capacity)
         return HELIOS_OK;
+    if (needed > IDS_MAX)
+        return fail(HELIOS_LIMIT, "branch %zu: at most %d can be made in a database's life", needed - 1,
+                    IDS_MAX);
     while (capacity < needed)
         capacity *= 2;
     table = by_id_new(capacity);

@@ -440,6 +440,7 @@ helios_status file_share(struct table_file *, helios_slice from, helios_slice to
 /* What the operations of a COMMIT come to: of each key of a branch one, range deletes among them, in an order in which
  * all can be applied under the commit's number. scratch: cleared and filled. HELIOS_CORRUPT without a place. */
 typedef helios_status (*record_visit)(void *arg, helios_branch_id, const struct op *);
+enum { OP_BYTES_MIN = 3 }; /* in a record */
 helios_status record_operations(const struct wal_record *, struct helios_batch *scratch, record_visit,
                                 void *arg) CHECKED;
 /* Of keys and values of a COMMIT or INGEST, whatever they came to. */

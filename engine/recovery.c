@@ -106,6 +106,8 @@ static helios_status replay_commit(struct replay *r, const struct wal_record *re
     uint64_t needed = record->body.size + (uint64_t)record->op_count * 128;
     helios_status status = HELIOS_OK;
 
+    if (record->op_count > record->body.size / OP_BYTES_MIN)
+        return damaged(r, record, "it has fewer bytes than operations");
     /* Room for all of it beforehand: a commit never spans memtables. Nodes take some bytes each. The
      * record may come from a time of larger memtables. */
     if (needed > r->db->options.memtable_bytes)

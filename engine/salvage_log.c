@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { MEMTABLE_BYTES = 32 << 20, OP_BYTES_MIN = 3 };
+enum { MEMTABLE_BYTES = 32 << 20 };
 
 struct log_walk {
     struct salvage *s;

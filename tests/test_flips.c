@@ -363,6 +363,12 @@ static void swap_bytes(unsigned char *a, unsigned char *b, size_t size)
     }
 }
 
+/* Of a killed database's log the end may go: zeros where it was cannot be told from an end never written. */
+static enum loss loss_at(const struct image *image, const char *path)
+{
+    return strstr(path, ".wal") && strcmp(image->name, "killed") == 0 ? LOSES_DURABLE : LOSES_NOTHING;
+}
+
 /* Two blocks of one file, or of two of one kind, as a disk that misplaces writes leaves them. */
 static void swap_blocks(const struct image *image, struct random *rng)
 {
@@ -388,7 +394,7 @@ static void swap_blocks(const struct image *image, struct random *rng)
              "seed %" PRIu64 ", %s database, %zu bytes at %s:%" PRIu64 " and %s:%" PRIu64, seed, image->name,
              block, path, at, other, to);
     swap_bytes(bytes + at, other_bytes + to, block);
-    look(image, image->fs, true, LOSES_NOTHING);
+    look(image, image->fs, true, loss_at(image, path)); /* `other` is of the same directory */
     swap_bytes(bytes + at, other_bytes + to, block);
     block_swaps++;
 }
@@ -397,7 +403,6 @@ static void swap_blocks(const struct image *image, struct random *rng)
 static void stale_block(const struct image *image, struct random *rng)
 {
     const char *path = image->paths[random_below(rng, image->path_count)];
-    bool is_open_log = strstr(path, ".wal") && strcmp(image->name, "killed") == 0;
     uint64_t size, older_size, at;
     unsigned char *bytes = io_memory_bytes(image->fs, path, &size);
     unsigned char *older = io_memory_bytes(image->older, path, &older_size);
@@ -410,7 +415,7 @@ static void stale_block(const struct image *image, struct random *rng)
     snprintf(fault_where, sizeof(fault_where), "seed %" PRIu64 ", %s database, %s:%" PRIu64 " as it was before",
              seed, image->name, path, at);
     swap_bytes(bytes + at, older + at, 512);
-    look(image, image->fs, true, is_open_log ? LOSES_DURABLE : LOSES_NOTHING);
+    look(image, image->fs, true, loss_at(image, path));
     swap_bytes(bytes + at, older + at, 512);
     block_swaps++;
 }
