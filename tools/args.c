@@ -99,6 +99,8 @@ static bool *flag_of(struct args *args, int key)
     case OPTION_FOLLOW: return &args->follow;
     case OPTION_FEED: return &args->feed;
     case OPTION_QUICK: return &args->quick;
+    case OPTION_IDS: return &args->ids;
+    case OPTION_UNIQUE: return &args->unique;
     default: return NULL;
     }
 }
@@ -123,6 +125,10 @@ static const char **text_of(struct args *args, int key)
     case OPTION_KINDS: return &args->kinds;
     case OPTION_ORIGIN: return &args->origin;
     case OPTION_DIR: return &args->dir;
+    case OPTION_TABLE: return &args->table;
+    case OPTION_COLUMNS: return &args->columns;
+    case OPTION_INDEX: return &args->index;
+    case OPTION_NAME: return &args->name;
     case OPTION_KEY_ENV: return &args->key.key_env;
     case OPTION_KEY_FILE: return &args->key.key_file;
     case OPTION_PASSWORD_ENV: return &args->key.password_env;
@@ -142,6 +148,17 @@ static error_t take_key_column(struct args *args, const char *name, struct argp_
         return EINVAL;
     }
     args->key_columns[args->key_column_count++] = name;
+    return 0;
+}
+
+static error_t take_column(struct column_words *columns, const char *option, const char *name,
+                           struct argp_state *state)
+{
+    if (columns->count == KEY_COLUMNS_MAX) {
+        argp_error(state, "at most %d --%s columns", KEY_COLUMNS_MAX, option);
+        return EINVAL;
+    }
+    columns->names[columns->count++] = name;
     return 0;
 }
 
@@ -187,6 +204,10 @@ static error_t parse_one(int key, char *text, struct argp_state *state)
     case OPTION_COUNT: return take_number("count", text, &args->count, state);
     case OPTION_VALUE_BYTES: return take_number("value-bytes", text, &args->value_bytes, state);
     case OPTION_THREADS: return take_number("threads", text, &args->threads, state);
+    case OPTION_OFFSET: return take_number("offset", text, &args->offset, state);
+    case OPTION_SAMPLE: return take_number("sample", text, &args->sample, state);
+    case OPTION_PRIMARY_KEY: return take_column(&args->primary_key, "primary-key", text, state);
+    case OPTION_UNIQUE_COLUMN: return take_column(&args->unique_columns, "unique", text, state);
     case OPTION_KEY: return take_key_column(args, text, state);
     case OPTION_RETENTION: return take_retention(args, text, state);
     case OPTION_DURABILITY:
@@ -239,7 +260,8 @@ static void reset(struct args *args, const struct command *command)
 {
     memset(args, 0, sizeof(*args));
     args->command = command;
-    args->limit = args->batch = args->count = args->value_bytes = args->threads = UINT64_MAX;
+    args->limit = args->batch = args->count = args->value_bytes = args->threads = args->offset = args->sample =
+        UINT64_MAX;
     args->durability = HELIOS_DURABILITY_SYNC;
     args->retention = HELIOS_FOREVER;
 }

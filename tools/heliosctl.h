@@ -86,6 +86,16 @@ enum option_key {
     OPTION_ORIGIN,
     OPTION_DIR,
     OPTION_QUICK,
+    OPTION_TABLE,
+    OPTION_COLUMNS,
+    OPTION_INDEX,
+    OPTION_OFFSET,
+    OPTION_NAME,
+    OPTION_IDS,
+    OPTION_UNIQUE,
+    OPTION_PRIMARY_KEY,
+    OPTION_UNIQUE_COLUMN,
+    OPTION_SAMPLE,
     /* In the order of struct key_words; every command takes the first four. */
     OPTION_KEY_ENV,
     OPTION_KEY_FILE,
@@ -99,6 +109,12 @@ enum option_key {
 
 enum { WORDS_MAX = 4096, KEY_COLUMNS_MAX = 16 };
 
+/* Columns that an option named, each time it was given. */
+struct column_words {
+    const char *names[KEY_COLUMNS_MAX];
+    int count;
+};
+
 /* Where a key comes from; one of them. */
 struct key_words {
     const char *key_env, *key_file, *password_env, *password_file;
@@ -110,13 +126,14 @@ struct args {
     int word_count;
     bool hex, json, reverse, keys_only, row_number, keep_going, replace, acknowledge, pairs, rows, create, raw,
         yes, entries, scan, all, if_missing, oldest_first, stat, full, dry_run, ours, theirs, close, graph,
-        before, expand_ranges, all_spaces, unsynced, follow, feed, quick;
+        before, expand_ranges, all_spaces, unsynced, follow, feed, quick, ids, unique;
     const char *prefix, *from, *to, *format, *file, *output, *workloads, *separator, *at, *branch, *set, *into,
-        *consumer, *below, *kinds, *origin, *dir;
+        *consumer, *below, *kinds, *origin, *dir, *table, *columns, *index, *name;
     struct key_words key, new_key;
     const char *key_columns[KEY_COLUMNS_MAX];
     int key_column_count;
-    uint64_t limit, batch, count, value_bytes, threads; /* UINT64_MAX: not given */
+    struct column_words primary_key, unique_columns;
+    uint64_t limit, batch, count, value_bytes, threads, offset, sample; /* UINT64_MAX: not given */
     helios_durability durability;
     uint64_t retention; /* of history, for this open; HELIOS_FOREVER unless given */
     bool retention_given;
@@ -136,7 +153,8 @@ struct command {
 extern const struct command data_commands[], scan_commands[], load_commands[], export_commands[],
     salvage_commands[], stats_commands[], tree_commands[], upkeep_commands[], dump_commands[], bench_commands[],
     shell_commands[], history_commands[], pins_commands[], branch_commands[], diff_commands[], merge_commands[],
-    changes_commands[], deltas_commands[], feed_commands[], key_commands[];
+    changes_commands[], deltas_commands[], feed_commands[], key_commands[], table_commands[], index_commands[],
+    rows_commands[], row_commands[];
 
 /* The command that the first word or two name; *used: how many they are. NULL: none. */
 const struct command *command_find(int count, char **words, int *used);

@@ -12,6 +12,10 @@ static const struct {
 } groups[] = {
     {"Keys and values", data_commands},
     {NULL, scan_commands},
+    {"Tables", table_commands},
+    {NULL, index_commands},
+    {NULL, rows_commands},
+    {NULL, row_commands},
     {"History", history_commands},
     {NULL, pins_commands},
     {"Branches", branch_commands},
@@ -36,7 +40,7 @@ enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
 static const char exit_codes_text[] =
     "Exit codes:\n"
     "  0  done\n"
-    "  1  not found: the key, the tag, the branch, the database or the file\n"
+    "  1  not found: the key, the table, the row, the tag, the branch, the database or the file\n"
     "  2  the command line, a key or a value is not right\n"
     "  3  the database or the operating system failed (a full disk too)\n"
     "  4  corruption: bytes on disk are not what was written\n"
