@@ -22,6 +22,7 @@ ELSEWHERE = {
     "helios_key_rotate": "test_encryption.c stops the machine at every step of it",
     "helios_key_info_get": "of memory alone: test_encryption.c",
     "helios_deltas_upto": "a number",
+    "helios_salvage": "test_salvage.c damages every file of what it reads; what it writes is a database of its own",
 }
 
 # Tables are a program of the calls below them, which make the scenarios; test_tables.c tries them themselves.
