@@ -575,7 +575,6 @@ static void drop_branch(struct actor *a)
     status = helios_branch_drop(w->db, branch);
     if (!went_well(a, status, 1u << HELIOS_INVALID | 1u << HELIOS_BUSY | 1u << HELIOS_NOT_FOUND, "drop")) {
         event_ends(a, e, false, 0, w->faulty && status != HELIOS_INVALID && status != HELIOS_BUSY);
-        w->branches[branch].closing = e->in_doubt;
         return;
     }
     w->branches[branch].known = false;
