@@ -2,8 +2,8 @@
  * commits.
  *
  * One merge at a time goes into a target, so that its vector is what it was when the record was made; merges into others
- * go beside it. A round walks at the last commit; if a key that it writes was changed before it could commit, the next one
- * begins anew; the last keeps the target's writers waiting while it walks.
+ * go beside it. A round walks at the last commit; if a key that the source has changed is written on the target before it could
+ * commit, the next one begins anew; the last keeps the target's writers waiting while it walks.
  *
  * Locks: db->merge_mu, for a moment; registry_mu, for a moment and never with a gate closed: who holds registry_mu
  * commits on main. */
@@ -26,7 +26,7 @@ struct merging {
     struct state_point seen;
     bool committing;      /* merge_commit_begin() was called */
     pin_id pin, seen_pin; /* of this round's point, and of the one before */
-    /* Of this round; a revert's are its only ones. */
+    /* Of this round; a revert's are of all of its rounds. */
     struct bases bases;
     struct vector missing; /* what the source contains and the target does not */
     pin_id *base_pins;
@@ -336,7 +336,7 @@ static helios_status walk_and_commit(struct merging *m, const struct merge_entry
 {
     const struct merge_plan plan = {.db = m->db,
                                     .target = m->target,
-                                    .ours = m->states.ours,
+                                    .states = &m->states,
                                     .entries = entries,
                                     .entry_count = count,
                                     .gated = m->gated,
@@ -399,8 +399,10 @@ static helios_status merge_from_bases(struct merging *m, bool *again)
 static helios_status merge_round(struct merging *m, bool *again)
 {
     bool has_all = false;
-    helios_status status = find_common(m);
+    helios_status status;
 
+    round_release(m);
+    status = find_common(m);
     m->states.theirs = (struct state_point){m->source, m->states.ours.seq};
     if (status == HELIOS_OK)
         status = contained(m, &has_all);
@@ -433,8 +435,6 @@ static helios_status rounds(struct merging *m, helios_status (*one)(struct mergi
             merge_commit_end(m->db);
         m->committing = false;
         round_over(m, again && status == HELIOS_OK);
-        if (again)
-            round_release(m);
     }
     return status;
 }

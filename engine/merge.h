@@ -64,6 +64,12 @@ bool merge_walk_next(struct merge_walk *, struct merge_op *);
 helios_status merge_walk_status(const struct merge_walk *) CHECKED;
 void merge_walk_end(struct merge_walk *);
 
+/* Whether the walk has to be made again on the target as it is at `now`, which the caller holds: a key that the source has
+ * changed differs there from what the walk saw. Also one that the walk left alone, as both sides were alike or a conflict
+ * was the target's: it may be a conflict now, or the source's to say. */
+helios_status merge_is_overtaken(struct helios_db *, const struct merge_states *, helios_seq now,
+                                 bool *overtaken) CHECKED;
+
 /* ---- merge_commit.c ---- */
 
 /* What goes into the commit beside the target's keys: entries of the system space, ascending by key. */
@@ -74,7 +80,7 @@ struct merge_entry {
 struct merge_plan {
     struct helios_db *db;
     helios_branch_id target;
-    struct state_point ours; /* as the walk sees the target */
+    const struct merge_states *states; /* the walk's */
     const struct merge_entry *entries;
     size_t entry_count;
     bool gated;   /* the target's gate is closed already: nothing can have come in between */
@@ -87,7 +93,7 @@ struct merge_plan {
 void merge_commit_begin(struct helios_db *);
 void merge_commit_end(struct helios_db *);
 
-/* Walks and commits. *again: nothing was committed, as keys that the walk writes have changed in the target since `ours`.
+/* Walks and commits. *again: nothing was committed, as keys that the source has changed were written on the target meanwhile.
  * *commit 0: nothing was to be committed (no operation and no entry; dry run). */
 helios_status merge_commit(const struct merge_plan *, struct merge_walk *, bool *again,
                            helios_seq *commit) CHECKED;

@@ -2,7 +2,7 @@
  * the walk goes on, so that memory does not grow with the merge.
  *
  * Nobody is kept from writing while the walk goes. Before the commit the target's gate is closed, and what was written there
- * since the walk's point is held against what the merge writes: if nothing is in both, the merge may stand behind it. */
+ * since the walk's point is held against what the source has changed: if nothing is in both, the merge may stand behind it. */
 #include "engine/gate.h"
 #include "engine/ingest.h"
 #include "engine/merge.h"
@@ -152,96 +152,18 @@ static const struct cursor_ops merge_cursor_ops = {.first = merge_cursor_first, 
 
 /* ---- what came between ---- */
 
-/* The keys that the merge writes: in the batch, which is in order, or in the tables. */
-struct written {
-    const struct helios_batch *batch;
-    struct cursor *tables; /* NULL: all are in the batch */
-    helios_branch_id target;
-    helios_buf key;
-};
-
-static int compare_with_op(const struct helios_batch *batch, size_t index, uint8_t space, helios_slice key)
-{
-    struct op op = batch_at(batch, index);
-
-    return op.space != space ? (op.space < space ? -1 : 1) : slice_compare(op.key, key);
-}
-
-static bool in_batch(const struct helios_batch *batch, uint8_t space, helios_slice key)
-{
-    size_t low = 0, high = batch->count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (compare_with_op(batch, middle, space, key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < batch->count && compare_with_op(batch, low, space, key) == 0;
-}
-
-static helios_status in_tables(struct written *w, uint8_t space, helios_slice key, bool *found)
-{
-    unsigned char layer[KEY_LAYER_BYTES];
-    struct cursor *c = w->tables;
-    helios_status status;
-
-    key_put_layer(layer, w->target, space);
-    status = buf_set(&w->key, layer, sizeof(layer));
-    if (status == HELIOS_OK)
-        status = buf_append(&w->key, key.data, key.size);
-    if (status != HELIOS_OK)
-        return status;
-    cursor_seek(c, buf_slice(&w->key), TAG_MAX);
-    if (!c->valid && c->status != HELIOS_OK)
-        return c->error ? error_tell(c->error) : c->status;
-    *found = c->valid && slice_equal(c->key, buf_slice(&w->key));
-    return HELIOS_OK;
-}
-
-/* Whether a key of the space that differs between the two states of the target is one that the merge writes. */
-static helios_status changed_in_space(struct helios_db *db, const struct state_point states[2], uint8_t space,
-                                      struct written *written, bool *again)
-{
-    static const uint8_t pair[1][2] = {{0, 1}};
-    const struct compare_options options = {
-        .space = space, .states = states, .state_count = 2, .pairs = pair, .pair_count = 1};
-    struct compare *compare = NULL;
-    helios_status status = compare_new(db, &options, &compare);
-
-    while (status == HELIOS_OK && !*again && compare_next(compare)) {
-        helios_slice key = compare_key(compare);
-        bool equal = true, found = false;
-
-        status = compare_equal(compare, 0, 1, &equal);
-        if (status == HELIOS_OK && !equal && written->tables)
-            status = in_tables(written, space, key, &found);
-        else if (status == HELIOS_OK && !equal)
-            found = in_batch(written->batch, space, key);
-        *again = found;
-    }
-    if (status == HELIOS_OK)
-        status = compare_status(compare);
-    compare_free(compare);
-    return status;
-}
-
 /* The gate is closed: the target is as it will be below the merge. */
-static helios_status look_between(const struct merge_plan *plan, struct written *written, bool *again)
+static helios_status look_between(const struct merge_plan *plan, bool *again)
 {
-    static const uint8_t spaces[] = {SPACE_USER, SPACE_DATA, SPACE_INDEX, SPACE_META};
     const struct pin_owner owner = pin_owner_now(plan->db, HELIOS_PIN_ITERATOR);
-    struct state_point states[2] = {plan->ours, plan->ours};
+    helios_seq now;
     pin_id pin;
-    helios_status status = pins_acquire_latest(plan->db->pins, &owner, &plan->db->latest, &plan->db->horizon,
-                                               &pin, &states[1].seq);
+    helios_status status =
+        pins_acquire_latest(plan->db->pins, &owner, &plan->db->latest, &plan->db->horizon, &pin, &now);
 
     if (status != HELIOS_OK)
         return status;
-    for (size_t i = 0; i < sizeof(spaces) && status == HELIOS_OK && !*again; i++)
-        status = changed_in_space(plan->db, states, spaces[i], written, again);
+    status = merge_is_overtaken(plan->db, plan->states, now, again);
     pins_release(plan->db->pins, pin);
     return status;
 }
@@ -271,7 +193,6 @@ static void begin(const struct merge_plan *plan)
 static helios_status commit_small(const struct merge_plan *plan, struct helios_batch *batch, bool *again,
                                   helios_seq *commit)
 {
-    struct written written = {.batch = batch, .target = plan->target};
     struct gate gate;
     helios_status status;
 
@@ -281,7 +202,7 @@ static helios_status commit_small(const struct merge_plan *plan, struct helios_b
     status = gate_close(plan->db, &gate, plan->target);
     if (status != HELIOS_OK)
         return status;
-    status = look_between(plan, &written, again);
+    status = look_between(plan, again);
     if (status == HELIOS_OK && !*again)
         status = commit_batch(plan, batch, commit);
     gate_open(plan->db, &gate);
@@ -303,42 +224,6 @@ static helios_status build(const struct merge_plan *plan, struct merge_walk *wal
     return status;
 }
 
-/* The tables under handles of their own: those of the commit are not to be opened before their version is known. */
-static helios_status tables_cursor(struct helios_db *db, const struct ingest *ingest, struct cursor **out)
-{
-    const struct table_cursor_options options = {.read_point = CURSOR_ALL};
-    size_t count = ingest->result.count;
-    struct version_change *changes = mem_array(count, sizeof(*changes));
-    struct table_file **files = mem_array(count, sizeof(*files));
-    helios_status status = changes && files ? HELIOS_OK : fail_no_memory(count * sizeof(*changes));
-
-    if (status == HELIOS_OK)
-        status = changes_add_results(db, &ingest->result, 0, (struct collected){0}, changes);
-    if (status == HELIOS_OK) {
-        for (size_t i = 0; i < count; i++)
-            files[i] = changes[i].file;
-        status = level_cursor_new(files, count, &options, out);
-        for (size_t i = 0; i < count; i++)
-            table_file_unref(files[i]);
-    }
-    mem_free(files);
-    mem_free(changes);
-    return status;
-}
-
-static helios_status look_between_tables(const struct merge_plan *plan, const struct ingest *ingest,
-                                         bool *again)
-{
-    struct written written = {.target = plan->target};
-    helios_status status = tables_cursor(plan->db, ingest, &written.tables);
-
-    if (status == HELIOS_OK)
-        status = look_between(plan, &written, again);
-    cursor_free(written.tables);
-    helios_buf_free(&written.key);
-    return status;
-}
-
 static helios_status commit_tables(const struct merge_plan *plan, struct ingest *ingest, bool *again,
                                    helios_seq *commit)
 {
@@ -349,7 +234,7 @@ static helios_status commit_tables(const struct merge_plan *plan, struct ingest 
     if (!plan->gated) {
         status = gate_close(plan->db, &gate, plan->target);
         if (status == HELIOS_OK)
-            status = look_between_tables(plan, ingest, again);
+            status = look_between(plan, again);
         else {
             ingest_discard(plan->db, ingest);
             return status;

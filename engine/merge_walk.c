@@ -39,35 +39,49 @@ static void give_up(struct merge_walk *w, helios_status status)
 
 /* ---- the states of one space ---- */
 
+/* The states by their indices, and behind the bases one more, unless it is NULL. */
+static helios_status compare_states(struct helios_db *db, const struct merge_states *s,
+                                    const struct state_point *more, struct compare_options *options,
+                                    struct compare **out)
+{
+    size_t count = FIRST_BASE + s->base_count + (more != NULL);
+    struct state_point *points = mem_array(count, sizeof(*points));
+    helios_status status;
+
+    if (!points)
+        return fail_no_memory(count * sizeof(*points));
+    points[THEIRS] = s->theirs;
+    points[OURS] = s->ours;
+    for (size_t i = 0; i < s->base_count; i++)
+        points[FIRST_BASE + i] = (struct state_point){s->bases[i].branch, s->bases[i].seq};
+    if (more)
+        points[count - 1] = *more;
+    options->states = points;
+    options->state_count = count;
+    status = compare_new(db, options, out);
+    mem_free(points);
+    return status;
+}
+
 /* Candidates are what the source changed since each base; without a base, what differs from the target. */
 static helios_status open_states(struct merge_walk *w)
 {
     const struct merge_states *s = w->states;
-    size_t count = FIRST_BASE + s->base_count + (s->seen != NULL), pairs = s->base_count ? s->base_count : 1;
-    struct state_point *points = mem_array(count, sizeof(*points));
+    size_t pairs = s->base_count ? s->base_count : 1;
     uint8_t(*pair)[2] = mem_array(pairs, sizeof(*pair));
-    struct compare_options options = {.space = merged_spaces[w->space],
-                                      .states = points,
-                                      .state_count = count,
-                                      .pairs = (const uint8_t(*)[2])pair,
-                                      .pair_count = pairs};
-    helios_status status = points && pair ? HELIOS_OK : fail_no_memory(count * sizeof(*points));
+    struct compare_options options = {
+        .space = merged_spaces[w->space], .pairs = (const uint8_t(*)[2])pair, .pair_count = pairs};
+    helios_status status;
 
-    if (status == HELIOS_OK) {
-        points[THEIRS] = s->theirs;
-        points[OURS] = s->ours;
-        pair[0][0] = THEIRS;
-        pair[0][1] = OURS;
-        for (size_t i = 0; i < s->base_count; i++) {
-            points[FIRST_BASE + i] = (struct state_point){s->bases[i].branch, s->bases[i].seq};
-            pair[i][0] = (uint8_t)(FIRST_BASE + i);
-            pair[i][1] = THEIRS;
-        }
-        if (s->seen)
-            points[count - 1] = *s->seen;
-        status = compare_new(w->db, &options, &w->compare);
+    if (!pair)
+        return fail_no_memory(pairs * sizeof(*pair));
+    pair[0][0] = THEIRS;
+    pair[0][1] = OURS;
+    for (size_t i = 0; i < s->base_count; i++) {
+        pair[i][0] = (uint8_t)(FIRST_BASE + i);
+        pair[i][1] = THEIRS;
     }
-    mem_free(points);
+    status = compare_states(w->db, s, s->seen, &options, &w->compare);
     mem_free(pair);
     return status;
 }
@@ -77,15 +91,15 @@ static helios_status open_states(struct merge_walk *w)
 enum verdict { SAME, TAKE, CONFLICT };
 
 /* Whether a side differs from any base. */
-static helios_status changed(struct merge_walk *w, size_t side, bool *out)
+static helios_status changed(const struct merge_states *s, struct compare *compare, size_t side, bool *out)
 {
     helios_status status = HELIOS_OK;
 
-    *out = w->states->base_count == 0;
-    for (size_t i = 0; i < w->states->base_count && !*out && status == HELIOS_OK; i++) {
+    *out = s->base_count == 0;
+    for (size_t i = 0; i < s->base_count && !*out && status == HELIOS_OK; i++) {
         bool equal = true;
 
-        status = compare_equal(w->compare, side, FIRST_BASE + i, &equal);
+        status = compare_equal(compare, side, FIRST_BASE + i, &equal);
         *out = !equal;
     }
     return status;
@@ -94,7 +108,7 @@ static helios_status changed(struct merge_walk *w, size_t side, bool *out)
 static helios_status judge(struct merge_walk *w, enum verdict *verdict)
 {
     bool theirs = false, ours = false, equal = false;
-    helios_status status = changed(w, THEIRS, &theirs);
+    helios_status status = changed(w->states, w->compare, THEIRS, &theirs);
 
     *verdict = SAME;
     if (status != HELIOS_OK || !theirs)
@@ -102,7 +116,7 @@ static helios_status judge(struct merge_walk *w, enum verdict *verdict)
     status = compare_equal(w->compare, THEIRS, OURS, &equal);
     if (status != HELIOS_OK || equal)
         return status;
-    status = changed(w, OURS, &ours);
+    status = changed(w->states, w->compare, OURS, &ours);
     *verdict = ours ? CONFLICT : TAKE;
     return status;
 }
@@ -310,4 +324,46 @@ bool merge_walk_next(struct merge_walk *w, struct merge_op *op)
         next_space(w);
     }
     return false;
+}
+
+/* ---- does it still hold? ---- */
+
+/* Most of what is written on a target is not the source's concern: so theirs is asked about first. */
+static helios_status key_is_overtaken(const struct merge_states *s, struct compare *compare, bool *overtaken)
+{
+    bool theirs = false, equal = true;
+    helios_status status = changed(s, compare, THEIRS, &theirs);
+
+    if (status == HELIOS_OK && theirs)
+        status = compare_equal(compare, OURS, FIRST_BASE + s->base_count, &equal);
+    *overtaken = status == HELIOS_OK && !equal;
+    return status;
+}
+
+static helios_status space_is_overtaken(struct helios_db *db, const struct merge_states *s, uint8_t space,
+                                        helios_seq now, bool *overtaken)
+{
+    const struct state_point target = {s->ours.branch, now};
+    const uint8_t pair[1][2] = {{OURS, (uint8_t)(FIRST_BASE + s->base_count)}};
+    struct compare_options options = {.space = space, .pairs = pair, .pair_count = 1};
+    struct compare *compare = NULL;
+    helios_status status = compare_states(db, s, &target, &options, &compare);
+
+    while (status == HELIOS_OK && !*overtaken && compare_next(compare))
+        status = key_is_overtaken(s, compare, overtaken);
+    if (status == HELIOS_OK)
+        status = compare_status(compare);
+    compare_free(compare);
+    return status;
+}
+
+helios_status merge_is_overtaken(struct helios_db *db, const struct merge_states *s, helios_seq now,
+                                 bool *overtaken)
+{
+    helios_status status = HELIOS_OK;
+
+    *overtaken = false;
+    for (size_t i = 0; i < SPACES && status == HELIOS_OK && !*overtaken; i++)
+        status = space_is_overtaken(db, s, merged_spaces[i], now, overtaken);
+    return status;
 }
