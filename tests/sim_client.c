@@ -531,8 +531,6 @@ static void merge_known(struct actor *a, struct sim_event *e, helios_seq commit)
     helios_free(list);
 }
 
-/* Only where nobody writes beside it: what a merge makes of a key that is written meanwhile, and that was equal on both
- * sides before, depends on which of the two is taken to be first. */
 static void merge(struct actor *a)
 {
     struct sim_world *w = a->w;
@@ -542,7 +540,7 @@ static void merge(struct actor *a)
     struct sim_event *e;
     helios_status status;
 
-    if (source == target || w->clients > 1)
+    if (source == target)
         return;
     e = event_new(a, EVENT_MERGE, target);
     e->other = source;

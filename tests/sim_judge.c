@@ -339,13 +339,19 @@ static void apply_all(struct sim_world *w, helios_seq upto)
 
 /* ---- both times ---- */
 
+/* A branch can be read at points before it was made: then its fork may not be known yet. */
+static bool can_judge(const struct sim_world *w, const struct sim_look *look, helios_seq unsure)
+{
+    return look->high != HELIOS_SEQ_NONE && look->high <= unsure && look->branch < w->model->branch_count;
+}
+
 void sim_judge_round(struct sim_world *w)
 {
     helios_seq unsure = settle_doubts(w, false);
 
     apply_all(w, unsure);
     for (size_t i = 0; i < w->look_count; i++)
-        if (w->looks[i].high != HELIOS_SEQ_NONE && w->looks[i].high <= unsure)
+        if (can_judge(w, &w->looks[i], unsure))
             check_look(w, &w->looks[i]);
     w->look_count = 0;
     for (size_t i = 0; i < w->event_count; i++) /* they are gone */
