@@ -1,6 +1,6 @@
 /* input.c - rows out of CSV, TSV and NDJSON. A row's value is a JSON object: of the columns, by name, or
  * the line itself; its key is --prefix, then the --key columns, then --row-number. With --pairs both
- * are taken as `export` wrote them. */
+ * are taken as `export` wrote them; with --table a row is its cells. */
 #include "tools/input.h"
 #include "tools/fields.h"
 #include <json-c/json.h>
@@ -27,6 +27,7 @@ struct input {
     struct json_object *object;                  /* behind the row's value */
     helios_slice prefix, key_bytes, value_bytes; /* owned; the latter two with --pairs */
     helios_buf key;
+    struct cells cells;
     char problem[256];
 };
 
@@ -118,10 +119,27 @@ static enum input_result row_of_pair(struct input *input, const struct fields *f
     return check_sizes(input, row);
 }
 
+static enum input_result row_of_cells(struct input *input, struct input_row *row)
+{
+    row->cells = &input->cells;
+    return INPUT_ROW;
+}
+
+static enum input_result cells_of_fields(struct input *input, const struct fields *fields,
+                                         struct input_row *row)
+{
+    cells_clear(&input->cells);
+    for (size_t i = 0; i < fields->count; i++)
+        cells_add_text(&input->cells, input->columns[i], fields->items[i]);
+    return row_of_cells(input, row);
+}
+
 static enum input_result row_of_fields(struct input *input, const struct fields *fields, struct input_row *row)
 {
     if (fields->count != input->column_count)
         return bad(input, row, "%zu fields where the header has %zu", fields->count, input->column_count);
+    if (input->args->table)
+        return cells_of_fields(input, fields, row);
     if (input->args->pairs)
         return row_of_pair(input, fields, row);
     json_object_put(input->object);
@@ -268,6 +286,11 @@ static enum input_result next_object(struct input *input, struct input_row *row)
     if (json_tokener_get_parse_end(input->tokener) != line.size ||
         !json_object_is_type(input->object, json_type_object))
         return bad(input, row, "not one JSON object");
+    if (input->args->table) {
+        cells_clear(&input->cells);
+        cells_add_object(&input->cells, input->object);
+        return row_of_cells(input, row);
+    }
     if (!input->args->pairs)
         return row_of_object(input, line, row);
     if (!pair_member(input->object, "key", &input->key_bytes) ||
@@ -454,6 +477,7 @@ void input_close(struct input *input)
         free(input->columns[i]);
     free(input->columns);
     field_reader_free(input->fields);
+    cells_release(&input->cells);
     lines_release(&input->lines);
     if (input->tokener)
         json_tokener_free(input->tokener);

@@ -1,10 +1,11 @@
 /* input.h - a file to load, as rows of key and value with their line numbers. */
 #ifndef HELIOS_TOOLS_INPUT_H
 #define HELIOS_TOOLS_INPUT_H
-#include "tools/heliosctl.h"
+#include "tools/cells.h"
 
 struct input_row {
-    helios_slice key, value; /* borrowed until the next row */
+    helios_slice key, value;   /* borrowed until the next row */
+    const struct cells *cells; /* with --table in place of both; borrowed likewise */
     uint64_t line;
     const char *problem; /* INPUT_BAD: what is wrong with the line; borrowed likewise */
 };

@@ -3,14 +3,14 @@
  * Without --batch the file is one commit: all of it or nothing, also when the process is killed.
  * With --batch a first pass checks the whole file, so that a bad line is found before anything is
  * written; with --keep-going there is no first pass and bad lines are left out. */
+#include "tools/bad_lines.h"
 #include "tools/branches.h"
 #include "tools/input.h"
+#include "tools/load_table.h"
 #include "tools/seen.h"
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BAD_LINES_SHOWN = 20 };
 
 struct load {
     struct args *args;
@@ -21,34 +21,9 @@ struct load {
     struct seen *seen; /* NULL with --replace: the last one wins */
     helios_buf old;
     struct progress progress;
-    uint64_t rows, committed, commits, bad, bytes, started;
+    struct bad_lines bad;
+    uint64_t rows, committed, commits, bytes, started;
 };
-
-static void print_bad(struct load *load, uint64_t line, const char *problem)
-{
-    const char *path = load->args->words[1];
-
-    if (load->bad > BAD_LINES_SHOWN)
-        return;
-    progress_clear(&load->progress);
-    if (load->args->json) {
-        struct json_object *object = json_object_new_object();
-
-        json_object_object_add(object, "file", json_object_new_string(path));
-        json_object_object_add(object, "line", json_object_new_uint64(line));
-        json_add_bytes(object, "problem", (helios_slice){problem, strlen(problem)});
-        json_print(stderr, object);
-        json_free(object);
-        return;
-    }
-    fprintf(stderr, "%s:%llu: %s\n", path, (unsigned long long)line, problem);
-}
-
-static void note_bad(struct load *load, uint64_t line, const char *problem)
-{
-    load->bad++;
-    print_bad(load, line, problem);
-}
 
 /* Duplicates are bad lines unless --replace. False: this row is one. */
 static bool is_new(struct load *load, const struct input_row *row, int *code)
@@ -80,7 +55,7 @@ static bool is_new(struct load *load, const struct input_row *row, int *code)
         snprintf(problem, sizeof(problem),
                  "the key \"%.150s\" is in the database already (--replace overwrites it)", text.data);
     free(text.data);
-    note_bad(load, row->line, problem);
+    bad_lines_note(&load->bad, row->line, problem);
     return false;
 }
 
@@ -128,7 +103,7 @@ static int pass(struct load *load, bool only_check, bool check)
     load->rows = 0;
     while (code == EXIT_CODE_OK && (result = input_next(load->input, &row)) != INPUT_END) {
         if (result == INPUT_BAD) {
-            note_bad(load, row.line, row.problem);
+            bad_lines_note(&load->bad, row.line, row.problem);
             continue;
         }
         if (check && !is_new(load, &row, &code))
@@ -152,7 +127,7 @@ static int refuse(const struct load *load)
 {
     return report_input(
         load->args, "%llu bad line%s in %s: nothing was loaded. Mend them, or leave them out with --keep-going",
-        (unsigned long long)load->bad, load->bad == 1 ? "" : "s", load->args->words[1]);
+        (unsigned long long)load->bad.count, load->bad.count == 1 ? "" : "s", load->args->words[1]);
 }
 
 static int run_passes(struct load *load)
@@ -163,7 +138,7 @@ static int run_passes(struct load *load)
 
     if (checked) {
         code = pass(load, true, true);
-        if (code == EXIT_CODE_OK && load->bad)
+        if (code == EXIT_CODE_OK && load->bad.count)
             code = refuse(load);
         if (code == EXIT_CODE_OK)
             code = input_rewind(load->input);
@@ -173,7 +148,7 @@ static int run_passes(struct load *load)
     code = pass(load, false, !checked);
     if (code)
         return code;
-    if (load->bad && !keep_going)
+    if (load->bad.count && !keep_going)
         return refuse(load);
     return commit(load);
 }
@@ -187,7 +162,7 @@ static void print_summary(const struct load *load)
         struct json_object *object = json_object_new_object();
 
         json_object_object_add(object, "loaded", json_object_new_uint64(load->committed));
-        json_object_object_add(object, "bad_lines", json_object_new_uint64(load->bad));
+        json_object_object_add(object, "bad_lines", json_object_new_uint64(load->bad.count));
         json_object_object_add(object, "commits", json_object_new_uint64(load->commits));
         json_object_object_add(object, "bytes", json_object_new_uint64(load->bytes));
         json_object_object_add(object, "seconds", json_object_new_double(seconds));
@@ -199,8 +174,7 @@ static void print_summary(const struct load *load)
     human_bytes(load->bytes, bytes);
     printf("%s rows, %s, in %llu commit%s, %.2f s\n", rows, bytes, (unsigned long long)load->commits,
            load->commits == 1 ? "" : "s", seconds);
-    if (load->bad)
-        printf("%llu bad line%s left out\n", (unsigned long long)load->bad, load->bad == 1 ? "" : "s");
+    bad_lines_summary(&load->bad);
 }
 
 static int check_arguments(const struct args *args)
@@ -209,7 +183,10 @@ static int check_arguments(const struct args *args)
         return report_usage(args, "--pairs brings its own keys: leave out --key, --row-number and --prefix");
     if (!args->pairs && !args->key_column_count && !args->row_number)
         return report_usage(args,
-                            "which column is the key? --key COLUMN (several: repeat it), or --row-number");
+                            "which column is the key? --key COLUMN (several: repeat it), or --row-number; or "
+                            "--table NAME for a table");
+    if (args->primary_key.count || args->unique_columns.count || args->sample != UINT64_MAX)
+        return report_usage(args, "--primary-key, --unique and --sample are of a table: say --table NAME");
     if (args->batch == 0)
         return report_usage(args, "--batch wants at least 1");
     return EXIT_CODE_OK;
@@ -218,8 +195,12 @@ static int check_arguments(const struct args *args)
 static int run_load(struct args *args)
 {
     struct load load = {.args = args, .started = clock_micros()};
-    int code = check_arguments(args);
+    int code;
 
+    if (args->table)
+        return load_table(args);
+    load.bad = (struct bad_lines){.args = args, .progress = &load.progress};
+    code = check_arguments(args);
     if (code == EXIT_CODE_OK)
         code = input_open(args, &load.input);
     if (code)
@@ -240,12 +221,11 @@ static int run_load(struct args *args)
     if (code == EXIT_CODE_OK)
         code = run_passes(&load);
     progress_end(&load.progress);
-    if (load.bad > BAD_LINES_SHOWN && !args->json)
-        fprintf(stderr, "... and %llu more bad lines\n", (unsigned long long)(load.bad - BAD_LINES_SHOWN));
+    bad_lines_end(&load.bad);
     code = ctl_close(args, load.db, code);
     if (code == EXIT_CODE_OK)
         print_summary(&load);
-    if (code == EXIT_CODE_OK && load.bad)
+    if (code == EXIT_CODE_OK && load.bad.count)
         code = EXIT_CODE_INPUT;
 out:
     helios_batch_free(load.batch);
@@ -261,6 +241,12 @@ static const struct argp_option load_options[] = {
     {"prefix", OPTION_PREFIX, "TEXT", 0, "Begin every key with TEXT", 0},
     {"separator", OPTION_SEPARATOR, "TEXT", 0, "What joins the parts of a key (default :)", 0},
     {"pairs", OPTION_PAIRS, NULL, 0, "The file is what `export` wrote: keys and values", 0},
+    {"table", OPTION_TABLE, "NAME", 0, "Into this table; it is made if it is not there", 0},
+    {"primary-key", OPTION_PRIMARY_KEY, "COLUMN", 0, "Making a table: its primary key; repeated: together", 0},
+    {"unique", OPTION_UNIQUE_COLUMN, "COLUMN", 0,
+     "Making a table: no two rows are equal there; may be repeated", 0},
+    {"sample", OPTION_SAMPLE, "N", 0, "Making a table: its types are those of the first N rows (default 10000)",
+     0},
     {"format", OPTION_FORMAT, "FORMAT", 0, "csv, tsv or ndjson (default: by the file's name)", 0},
     {"batch", OPTION_BATCH, "N", 0, "Commit every N rows, instead of all in one commit", 0},
     {"acknowledge", OPTION_ACKNOWLEDGE, NULL, 0, "Print a line after each commit", 0},
@@ -279,7 +265,14 @@ const struct command load_commands[] = {
      "Each row becomes one key; its value is a JSON object of the columns (for NDJSON: the line). CSV is as in "
      "RFC 4180, its first line names the columns. FILE may be - for standard input.\n\n"
      "All rows are one commit: everything is loaded or nothing, and a bad line (reported with its number) "
-     "means nothing. Exit code 6 if there were bad lines, also with --keep-going.",
+     "means nothing. Exit code 6 if there were bad lines, also with --keep-going.\n\n"
+     "With --table each row becomes a row of that table, by the names of the columns; an empty field is NULL. "
+     "A table that "
+     "is not there is made, with the types that all values of the sample have: int64, float64, bool, date, "
+     "timestamp, "
+     "json (of NDJSON) or text, which codes such as 007 are too. A row that a unique index or a column's type "
+     "refuses is a "
+     "bad line. With --batch what stands before the first bad line stays.",
      load_options, 2, 2, run_load},
     {0},
 };

@@ -16,7 +16,8 @@ int table_work_begin(const struct args *args, enum open_mode mode, struct table_
         code = ctl_open(args, mode, &work->db);
     if (code)
         return code;
-    code = at_resolve(args, work->db, &point, &work->options.branch, &work->options.at);
+    code = at_resolve(args, work->db, &point, &work->branch, &work->options.at);
+    work->options.branch = work->branch;
     return code ? ctl_close(args, work->db, code) : code;
 }
 
@@ -33,8 +34,12 @@ int table_work_transact(const struct args *args, struct table_work *work)
     helios_txn_options options = HELIOS_TXN_OPTIONS_INIT;
     helios_status status;
 
-    options.branch = work->options.branch;
-    options.durability = work->options.durability;
+    helios_table_close(work->table);
+    work->table = NULL;
+    helios_txn_free(work->txn);
+    work->txn = NULL;
+    options.branch = work->branch;
+    options.durability = args->durability;
     status = helios_txn_begin(work->db, &options, &work->txn);
     work->options = (helios_table_options)HELIOS_TABLE_OPTIONS_INIT;
     work->options.txn = work->txn;

@@ -8,13 +8,14 @@ struct json_object;
 struct table_work {
     helios_db *db;
     helios_table_options options; /* by --branch, --at and --durability */
-    helios_txn *txn;              /* NULL: none was begun */
-    helios_table *table;          /* NULL: none was opened */
+    helios_branch_id branch;
+    helios_txn *txn;     /* NULL: none was begun */
+    helios_table *table; /* NULL: none was opened */
 };
 
 /* The database alone; with OPEN_READ at --at. 0, or an exit code, reported, and nothing is open. */
 int table_work_begin(const struct args *, enum open_mode, struct table_work *);
-/* Begins a transaction that the calls after it are part of. 0, or an exit code, reported. */
+/* Begins a transaction that the calls after it are part of; one before, and its table, are done with. 0, or an exit code, reported. */
 int table_work_transact(const struct args *, struct table_work *);
 /* Commits it, if code is 0. */
 int table_work_commit(const struct args *, struct table_work *, int code);
