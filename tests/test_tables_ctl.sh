@@ -140,6 +140,65 @@ prints 'id
 expect 0 table drop db things
 expect 0 table list db
 prints ''
+
+# ---- load ----
+expect 0 load db "$data/airports.csv" --table airports --primary-key iata
+has out 'made table airports: iata text, name text, city text, state text, country text, latitude float64, longitude'
+has out '3,376 rows in 1 commit'
+expect 0 rows db airports --from SE --to SEB --columns iata,name,latitude
+prints 'iata  name                 latitude
+SEA   Seattle-Tacoma Intl  47.44898194'
+expect 6 load db "$data/airports.csv" --table airports
+has err 'airports.csv:2: table "airports": row 1 has (00M) in its unique index'
+has err '... and 3356 more bad lines'
+expect 2 load db "$data/airports.csv" --table airports --unique iata
+expect 0 load db "$data/airports.csv" --table airports --replace --batch 1000 --acknowledge
+has out 'committed 3376'
+expect 0 rows db airports --json
+mv out airports.ndjson
+expect 0 load db airports.ndjson --table again --json --unique iata
+has out '"table":"again","made":true,"loaded":3376,"bad_lines":0,"commits":1'
+expect 0 rows db again --json
+cmp -s out airports.ndjson || fail "a table printed as JSON and loaded is another"
+expect 0 load db "$data/birdstrikes.csv" --table strikes
+has out 'Flight Date date'
+has out 'Speed IAS in knots int64'
+
+printf 'zip,n,d,t,b,x,e,large\n00123,1,2026-01-02,2026-01-02 10:00:00,true,1.5,,12345678901234567890\n' >types.csv
+printf '99,2,,2026-01-03,false,2,,1\n' >>types.csv
+expect 0 load db types.csv --table types
+has out 'zip text, n int64, d date, t timestamp, b bool, x float64, e text, large text'
+expect 0 rows db types
+prints 'zip    n  d           t                     b      x    e     large
+00123  1  2026-01-02  2026-01-02T10:00:00Z  true   1.5  NULL  12345678901234567890
+99     2  NULL        2026-01-03T00:00:00Z  false    2  NULL  1'
+printf '{"a":1,"b":[1]}\n{"a":2.5,"b":"x","c":"2026-01-01"}\n{"a":18446744073709551616}\n' >some.ndjson
+expect 6 load db some.ndjson --table some
+has err 'some.ndjson:3: a number is too large'
+expect 1 table describe db some
+expect 6 load db some.ndjson --table some --keep-going
+has out 'a float64, b json, c date'
+expect 0 rows db some --json
+prints '{"a":1,"b":[1],"c":null}
+{"a":2.5,"b":"x","c":"2026-01-01"}'
+
+printf 'a\n1\n2\nx\n' >late.csv
+expect 6 load db late.csv --table late --sample 2
+has err 'late.csv:4: column "a": "x" is no int64'
+has err '0 rows were loaded'
+expect 1 table describe db late
+expect 6 load db late.csv --table late --sample 2 --batch 1
+has err '2 rows were loaded'
+expect 0 load db late.csv --table text
+has out 'a text'
+expect 2 load db late.csv --table key --primary-key b
+expect 2 load db late.csv --table key --key a
+expect 2 load db late.csv --key a --unique a
+printf 'a,b\n1,x\n' >more.csv
+expect 6 load db more.csv --table late
+has err 'no column "b"'
+"$tool" load db - --format csv --table piped < <(cat late.csv) >out 2>err
+[ $? -eq 2 ] || fail "a pipe into no table"
 expect 0 verify db
 
 exit $((bad > 0))

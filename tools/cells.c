@@ -47,12 +47,22 @@ static enum cell_kind kind_of(struct json_object *member)
     }
 }
 
-void cells_add_object(struct cells *cells, struct json_object *object)
+/* The parser makes the nearest that fits of a number that does not. */
+static bool is_clamped(struct json_object *member)
 {
+    return json_object_is_type(member, json_type_int) &&
+           (json_object_get_uint64(member) == UINT64_MAX || json_object_get_int64(member) == INT64_MIN);
+}
+
+bool cells_add_object(struct cells *cells, struct json_object *object)
+{
+    bool exact = true;
+
     json_object_object_foreach(object, name, member)
     {
         struct cell *cell = add(cells, name);
 
+        exact = exact && !is_clamped(member);
         cell->kind = kind_of(member);
         cell->json.data = json_object_to_json_string_length(
             member, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &cell->json.size);
@@ -61,6 +71,7 @@ void cells_add_object(struct cells *cells, struct json_object *object)
             cell->text =
                 (helios_slice){json_object_get_string(member), (size_t)json_object_get_string_len(member)};
     }
+    return exact;
 }
 
 void row_values_begin(struct row_values *values, const helios_schema *schema)

@@ -30,7 +30,9 @@ struct cells {
 void cells_clear(struct cells *);
 void cells_release(struct cells *);
 void cells_add_text(struct cells *, const char *name, helios_slice text);
-void cells_add_object(struct cells *, struct json_object *); /* each member */
+/* Each member. False: a number is beyond 64 bits, and not known exactly; NUMBER_PROBLEM says so. */
+bool cells_add_object(struct cells *, struct json_object *);
+#define NUMBER_PROBLEM "a number is too large to be taken exactly: put it in quotes"
 
 /* A row's values in the order of a schema's columns. */
 struct row_values {

@@ -288,7 +288,8 @@ static enum input_result next_object(struct input *input, struct input_row *row)
         return bad(input, row, "not one JSON object");
     if (input->args->table) {
         cells_clear(&input->cells);
-        cells_add_object(&input->cells, input->object);
+        if (!cells_add_object(&input->cells, input->object))
+            return bad(input, row, NUMBER_PROBLEM);
         return row_of_cells(input, row);
     }
     if (!input->args->pairs)

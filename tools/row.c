@@ -38,7 +38,8 @@ static int take_object(const struct args *args, const char *word, struct given *
     if (!json_object_is_type(given->object, json_type_object))
         return report_usage(args, "\"%s\" is not a JSON object: %s", word,
                             given->object ? "it is something else" : json_tokener_error_desc(error));
-    cells_add_object(&given->cells, given->object);
+    if (!cells_add_object(&given->cells, given->object))
+        return report_usage(args, "\"%s\": " NUMBER_PROBLEM, word);
     return EXIT_CODE_OK;
 }
 
