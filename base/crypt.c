@@ -263,7 +263,7 @@ size_t crypt_keys(struct crypt *crypt, uint32_t *ids, unsigned char (*keys)[CRYP
 helios_status crypt_file_derive(struct crypt *crypt, const unsigned char key[CRYPT_KEY_SIZE],
                                 const struct file_header *header, const char *magic, struct crypt_file *out)
 {
-    unsigned char info[FILE_MAGIC_SIZE + FILE_DRAW_SIZE];
+    unsigned char info[FILE_MAGIC_SIZE + FILE_DRAW_SIZE + 8];
     struct crypt_file file = {.crypt = crypt, .key_id = header->key_id};
     EVP_KDF_CTX *context = EVP_KDF_CTX_new(crypt->kdf);
     OSSL_PARAM parameters[5];
@@ -271,6 +271,7 @@ helios_status crypt_file_derive(struct crypt *crypt, const unsigned char key[CRY
 
     memcpy(info, magic, FILE_MAGIC_SIZE);
     memcpy(info + FILE_MAGIC_SIZE, header->draw, FILE_DRAW_SIZE);
+    put_u64(info + FILE_MAGIC_SIZE + FILE_DRAW_SIZE, header->number);
     parameters[0] = OSSL_PARAM_construct_utf8_string("digest", (char *)"SHA256", 0);
     parameters[1] = OSSL_PARAM_construct_octet_string("key", (void *)key, CRYPT_KEY_SIZE);
     parameters[2] = OSSL_PARAM_construct_octet_string("salt", (void *)header->id, FILE_ID_SIZE);

@@ -2,9 +2,10 @@
  * hold a user's bytes; what of a file is sealed, and where, is the business of its format.
  *
  * A struct crypt has the data keys of one open database. The key of a file is derived (HKDF, RFC 5869) from a data key,
- * the file's id, its magic and twelve random bytes in its header, so no two files share one. A nonce is the offset
- * of what is sealed in its file: whoever writes a file seals at each offset once. So neither the key nor the nonce needs
- * a counter that survives, and what was moved within a file, or into another, does not open.
+ * the file's id, its magic, twelve random bytes in its header and its number, so no two files share one, and none opens
+ * in another's place. A nonce is the offset of what is sealed in its file: whoever writes a file seals at each offset once.
+ * So neither the key nor the nonce needs a counter that survives, and what was moved within a file, or into another, does
+ * not open.
  *
  * Threads: any, on one file too. Sealing and opening allocate nothing: the ciphers' contexts are made with the struct crypt
  * and whoever comes takes a free one; it keeps the key that it had last. */

@@ -58,7 +58,8 @@ static helios_status sync_folders(const struct copying *c)
     return status == HELIOS_OK ? io_sync_directory(c->db->fs, path) : status;
 }
 
-/* Under manifest_mu: neither the tree nor the log's floor changes meanwhile. Copied segments are sealed where they
+/* Under manifest_mu: neither the tree nor the log's floor changes meanwhile; under keys_mu, nor do the data keys, of which
+ * the linked files have older ones and the new manifest has the current. Copied segments are sealed where they
  * end: the mark behind the last record of one that writers have left is not copied, and without a seal the log
  * would seem to end there. */
 static helios_status copy_locked(const struct copying *c)
@@ -136,12 +137,14 @@ helios_status helios_checkpoint(helios_db *db, const char *path)
     if (status != HELIOS_OK)
         return status;
     status = make_folders(&c);
+    mutex_lock(&db->keys_mu);
     if (status == HELIOS_OK)
         status = choose_point(&c);
     if (status == HELIOS_OK) {
         status = copy_locked(&c);
         mutex_unlock(&db->manifest_mu);
     }
+    mutex_unlock(&db->keys_mu);
     if (status == HELIOS_OK)
         return HELIOS_OK;
     error_keep(&note, status);

@@ -4,7 +4,7 @@
  * runs read.c -> memtable/, then sstable/; background.c turns memtables into tables and merges them;
  * manifest.c makes each change of the tree durable; open.c and recovery.c bring it all back.
  *
- * Lock order: manifest_mu, state_mu, commit_mu; the last is held for a few dozen instructions. Readers take none.
+ * Lock order: keys_mu, manifest_mu, state_mu, commit_mu; the last is held for a few dozen instructions. Readers take none.
  * Those of tags.h and feed_state.h stand above and below them. */
 #ifndef HELIOS_ENGINE_INTERNAL_H
 #define HELIOS_ENGINE_INTERNAL_H
@@ -210,6 +210,8 @@ struct helios_db {
     uint32_t merges_committing; /* merges that may be visible before the registry has them */
     struct condition merge_over;
 
+    struct mutex keys_mu; /* data keys come and go; a checkpoint holds it: its KEYS must have those of its files */
+
     /* Guarded by manifest_mu. */
     struct mutex manifest_mu;
     struct manifest *manifest;
@@ -357,11 +359,11 @@ helios_seq view_newest_ingested(const struct view *);
 helios_status view_wait_for_room(struct helios_db *, const struct mem_slot *expected) CHECKED;
 void view_retire(struct view *old); /* without locks */
 
-/* Whether a commit up to `last` is in no log and not yet in a table. */
 /* rotate.c: lets go of data keys that no file uses. An encrypted database that is written. */
 helios_status keys_settle(struct helios_db *) CHECKED;
 /* As helios_compact_range of everything, and every table that is there now is written anew. */
 helios_status compact_rewriting(struct helios_db *, const helios_compact_options *) CHECKED;
+/* Whether a commit up to `last` is in no log and not yet in a table. */
 bool unlogged_up_to(struct helios_db *, helios_seq last);
 
 /* ---- the background: background.c, flush.c, compact.c, install.c, horizon.c ---- */

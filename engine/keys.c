@@ -254,11 +254,11 @@ static helios_status add_locked(struct keys *keys, const helios_encryption *sour
     size_t at;
     helios_status status = HELIOS_OK;
 
-    content_of_locked(keys, &c);
-    at = c.count;
+    at = crypt_keys(keys->crypt, c.ids, NULL);
     if (at == CRYPT_KEYS_MAX)
         return fail(HELIOS_LIMIT, "%s: %d data keys are in use; wait until files of older ones are gone",
                     keys->directory, CRYPT_KEYS_MAX);
+    content_of_locked(keys, &c);
     if (source)
         status = content_wrap(keys, source, &c, wrapping);
     if (status == HELIOS_OK)

@@ -128,6 +128,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     mutex_init(&db->commit_mu);
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);
+    mutex_init(&db->keys_mu);
     mutex_init(&db->home.open_mu);
     mutex_init(&db->home.ring_mu);
     mutex_init(&db->queue.mu);
@@ -209,6 +210,7 @@ static void db_free(struct helios_db *db)
     mutex_release(&db->queue.mu);
     mutex_release(&db->home.ring_mu);
     mutex_release(&db->home.open_mu);
+    mutex_release(&db->keys_mu);
     mutex_release(&db->manifest_mu);
     mutex_release(&db->state_mu);
     mutex_release(&db->commit_mu);

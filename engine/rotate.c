@@ -75,7 +75,7 @@ static helios_status count_directory(struct census *census, const char *director
     return io_list(census->db->fs, directory, count_file, census);
 }
 
-helios_status keys_settle(struct helios_db *db)
+static helios_status settle_locked(struct helios_db *db)
 {
     struct census census = {.db = db, .whole = true};
     struct keys_info info;
@@ -94,6 +94,16 @@ helios_status keys_settle(struct helios_db *db)
         status = keys_retire(db->keys, census.ids, census.count, &gone);
     if (gone > 0)
         event_log_say(db->events, "%zu data keys have gone, no file uses them any more", gone);
+    return status;
+}
+
+helios_status keys_settle(struct helios_db *db)
+{
+    helios_status status;
+
+    mutex_lock(&db->keys_mu);
+    status = settle_locked(db);
+    mutex_unlock(&db->keys_mu);
     return status;
 }
 
@@ -123,8 +133,11 @@ helios_status helios_key_rotate(helios_db *db, const helios_rotate_options *give
         status = fail(HELIOS_INVALID, "%s: is not encrypted", db->path);
     if (status == HELIOS_OK)
         status = db_writable(db);
-    if (status == HELIOS_OK)
-        status = keys_add(db->keys, options.source);
+    if (status != HELIOS_OK)
+        return status;
+    mutex_lock(&db->keys_mu);
+    status = keys_add(db->keys, options.source);
+    mutex_unlock(&db->keys_mu);
     if (status != HELIOS_OK)
         return status;
     event_log_say(db->events, "a new data key is in use");
