@@ -11,7 +11,9 @@
 enum {
     TARGET_BYTES = 64 << 20,
     LARGE_COMMIT_MIN = 32 << 10, /* no ingested commit has fewer bytes */
-    NUMBERS_UNKNOWN = 1 << 25,   /* without a manifest: so many may have been handed out beyond what is seen */
+    MENDING_BYTES = 1 << 20,     /* of a memtable, and for each entry in it: */
+    NODE_BYTES = 128,
+    NUMBERS_UNKNOWN = 1 << 25, /* without a manifest: so many may have been handed out beyond what is seen */
 };
 
 /* ---- what is lost ---- */
@@ -472,22 +474,27 @@ static helios_status fill_stretch(struct salvage *s, struct stretch *stretch, he
     return status;
 }
 
-/* The commit that mends the registry, one number for each of its operations. */
-static helios_status mend(struct salvage *s, struct memtable *memtable, struct stretch *stretch)
+/* The commit that mends the registry, one number for each of its operations, into a memtable that is made for it. */
+static helios_status mend(struct salvage *s, struct memtable **memtable, struct stretch *stretch)
 {
     struct timeline_entry entry = {0};
     uint64_t bytes = 0;
     helios_status status = salvage_registry(s, NULL, 0, &entry.count, &bytes);
 
+    if (status == HELIOS_OK)
+        status = memtable_new(MENDING_BYTES + bytes + (uint64_t)entry.count * NODE_BYTES, (helios_slice){"", 0},
+                              memtable);
     if (status != HELIOS_OK || entry.count == 0)
         return status;
+    if (s->last_seen > SEQ_MAX - entry.count)
+        return fail(HELIOS_LIMIT, "%s: no number is left for the commit that mends the branches", s->from);
     s->last_seen += entry.count;
     entry.last = s->last_seen;
     if (s->clock < s->state.clock)
         s->clock = s->state.clock;
     entry.time = s->clock;
     entry.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
-    status = salvage_registry(s, memtable, entry.last, &entry.count, &bytes);
+    status = salvage_registry(s, *memtable, entry.last, &entry.count, &bytes);
     if (status == HELIOS_OK)
         status = stretch_prepare(stretch);
     if (status != HELIOS_OK)
@@ -503,16 +510,15 @@ static helios_status write_beside(struct salvage *s, struct compact_result *resu
     struct memtable *memtable = NULL;
     struct stretch stretch;
     helios_seq before = s->trusted ? s->state.timeline_flushed : s->timeline_last;
-    helios_status status = memtable_new(1 << 20, (helios_slice){"", 0}, &memtable);
+    helios_status status;
     size_t count = 1;
 
     stretch_init(&stretch);
     if (s->timeline_last < before)
         s->timeline_last = before;
+    status = fill_stretch(s, &stretch, before);
     if (status == HELIOS_OK)
-        status = fill_stretch(s, &stretch, before);
-    if (status == HELIOS_OK)
-        status = mend(s, memtable, &stretch);
+        status = mend(s, &memtable, &stretch);
     if (status == HELIOS_OK)
         status = memtable_cursor_new(memtable, CURSOR_ALL, &sources[0]);
     if (status == HELIOS_OK && !stretch_empty(&stretch)) {
