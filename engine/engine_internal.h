@@ -210,7 +210,7 @@ struct helios_db {
     uint32_t merges_committing; /* merges that may be visible before the registry has them */
     struct condition merge_over;
 
-    struct mutex keys_mu; /* data keys come and go; a checkpoint holds it: its KEYS must have those of its files */
+    struct mutex keys_mu; /* data keys come and go; a checkpoint must have those of its files */
 
     /* Guarded by manifest_mu. */
     struct mutex manifest_mu;
