@@ -330,8 +330,10 @@ static helios_status read_salt(struct table_salvage *t)
     unsigned char header[FILE_HEADER_SIZE];
     helios_status status = io_open(t->options.fs, t->options.path, IO_READ, &t->file);
 
-    if (status == HELIOS_OK)
-        status = io_size(t->file, &t->size);
+    if (status != HELIOS_OK)
+        return status;
+    t->options.path = io_path(t->file); /* the caller's is gone by the time that blocks are read */
+    status = io_size(t->file, &t->size);
     if (status == HELIOS_OK)
         status = io_read(t->file, 0, header, sizeof(header));
     if (status == HELIOS_OK)
