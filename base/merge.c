@@ -411,6 +411,30 @@ static void merge_seek(struct cursor *c, helios_slice key, uint64_t tag)
     rebuild(m);
 }
 
+bool merge_skip(struct cursor *c, const helios_seq *newests, helios_seq below, helios_slice to)
+{
+    struct merge *m = merge_of(c);
+    bool moved = false;
+
+    assert(!m->backward && !m->all_versions);
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct source *s = &m->sources[i];
+        helios_slice whole = to;
+
+        if (newests[i] >= below || !stands(m, s) || slice_compare(shown_key(m, s->cursor), to) >= 0)
+            continue;
+        if (!moved)
+            restart(c, false);
+        moved = true;
+        if (!whole_key(m, s, &whole))
+            return true;
+        cursor_seek(s->cursor, whole, TAG_MAX);
+    }
+    if (moved)
+        rebuild(m);
+    return moved;
+}
+
 static void merge_seek_for_prev(struct cursor *c, helios_slice key)
 {
     struct merge *m = restart(c, true);

@@ -17,4 +17,9 @@ helios_status merge_cursor_new(struct cursor *const *sources, size_t count, heli
 helios_status merge_layers_new(struct cursor *const *sources, const helios_branch_id *branches, size_t count,
                                struct cursor **) CHECKED;
 
+/* While it walks forward at a read point: the sources that yield nothing numbered at or above `below` (newests[i] of the
+ * i-th is below it) go on to the first key >= `to`, which is above the current one. Keys as they are shown. False: no
+ * source was behind, nothing was moved. */
+bool merge_skip(struct cursor *, const helios_seq *newests, helios_seq below, helios_slice to);
+
 #endif

@@ -102,8 +102,9 @@ static bool refresh(struct helios_iter *it)
 
 /* ---- moving ---- */
 
-/* Where the cursor stands: something to show, nothing to show but look on, or the end. */
-enum standing { STANDS, HIDDEN, ENDED };
+/* Where the cursor stands: something to show, nothing to show but look on (COVERED: by a range delete), or the end. */
+enum standing { STANDS, HIDDEN, COVERED, ENDED };
+enum { COVERED_IN_SEQUENCE = 8 }; /* then it pays to look how far it goes */
 
 static enum standing look_for_cover(struct helios_iter *it)
 {
@@ -114,7 +115,7 @@ static enum standing look_for_cover(struct helios_iter *it)
         give_up(it, status);
         return ENDED;
     }
-    return cover > tag_seq(it->cursor->tag) ? HIDDEN : STANDS;
+    return cover > tag_seq(it->cursor->tag) ? COVERED : STANDS;
 }
 
 static enum standing look(struct helios_iter *it)
@@ -156,14 +157,35 @@ static void settle_scan(struct helios_iter *it)
         give_up(it, status);
 }
 
+/* Over what is deleted with what it stands on, or a step. False: an error. */
+static bool pass_deleted(struct helios_iter *it)
+{
+    bool far;
+    helios_status status = sources_pass_deleted(&it->sources, seen(it, &it->upper), &far);
+
+    if (status != HELIOS_OK) {
+        give_up(it, status);
+        return false;
+    }
+    if (!far)
+        cursor_next(it->cursor);
+    return true;
+}
+
 static void settle_forward(struct helios_iter *it)
 {
     enum standing standing;
+    unsigned covered = 0;
 
     it->forward = true;
     it->value_loaded = false;
-    while ((standing = look(it)) == HIDDEN)
-        cursor_next(it->cursor);
+    while ((standing = look(it)) == HIDDEN || standing == COVERED) {
+        covered = standing == COVERED ? covered + 1 : 0;
+        if (covered % COVERED_IN_SEQUENCE != COVERED_IN_SEQUENCE - 1)
+            cursor_next(it->cursor);
+        else if (!pass_deleted(it))
+            return;
+    }
     it->valid = standing == STANDS;
     if (it->scan)
         settle_scan(it);
@@ -175,7 +197,7 @@ static void settle_backward(struct helios_iter *it)
 
     it->forward = false;
     it->value_loaded = false;
-    while ((standing = look(it)) == HIDDEN)
+    while ((standing = look(it)) == HIDDEN || standing == COVERED)
         cursor_prev(it->cursor);
     it->valid = standing == STANDS;
     if (it->scan)

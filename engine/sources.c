@@ -24,6 +24,7 @@ struct gathering {
     size_t file_capacity;
     struct cursor **cursors;
     helios_branch_id *branches; /* on which each is gathered */
+    helios_seq *newests;        /* nothing that each yields is numbered above */
     size_t count, capacity;
     struct cover *covers;
     size_t cover_count, cover_capacity;
@@ -36,6 +37,7 @@ static helios_status cursors_room(struct gathering *g)
     size_t capacity = g->capacity ? g->capacity * 2 : 16;
     struct cursor **cursors = mem_realloc(g->cursors, capacity * sizeof(*cursors));
     helios_branch_id *branches;
+    helios_seq *newests;
 
     if (!cursors)
         return fail_no_memory(capacity * sizeof(*cursors));
@@ -44,11 +46,15 @@ static helios_status cursors_room(struct gathering *g)
     if (!branches)
         return fail_no_memory(capacity * sizeof(*branches));
     g->branches = branches;
+    newests = mem_realloc(g->newests, capacity * sizeof(*newests));
+    if (!newests)
+        return fail_no_memory(capacity * sizeof(*newests));
+    g->newests = newests;
     g->capacity = capacity;
     return HELIOS_OK;
 }
 
-static helios_status add_cursor(struct gathering *g, struct cursor *cursor)
+static helios_status add_cursor(struct gathering *g, struct cursor *cursor, helios_seq newest)
 {
     helios_status status = g->count < g->capacity ? HELIOS_OK : cursors_room(g);
 
@@ -57,6 +63,7 @@ static helios_status add_cursor(struct gathering *g, struct cursor *cursor)
         return status;
     }
     g->branches[g->count] = key_branch(g->options.lower);
+    g->newests[g->count] = newest;
     g->cursors[g->count++] = cursor;
     return HELIOS_OK;
 }
@@ -89,7 +96,7 @@ static helios_status add_own(struct gathering *g)
     helios_status status;
 
     g->options.own = NULL; /* of the first layer only */
-    status = own ? add_cursor(g, own) : HELIOS_OK;
+    status = own ? add_cursor(g, own, SEQ_MAX) : HELIOS_OK;
     if (status == HELIOS_OK && g->options.own_ranges) {
         status = add_cover(g, g->options.own_ranges);
         if (status == HELIOS_OK)
@@ -99,7 +106,7 @@ static helios_status add_own(struct gathering *g)
     return status;
 }
 
-static helios_status add_memtable(struct gathering *g, struct memtable *memtable)
+static helios_status add_memtable(struct gathering *g, struct memtable *memtable, helios_seq newest)
 {
     struct cursor *cursor = NULL;
     helios_status status;
@@ -111,13 +118,13 @@ static helios_status add_memtable(struct gathering *g, struct memtable *memtable
     if (status != HELIOS_OK || memtable_count(memtable) == 0)
         return status;
     status = memtable_cursor_new_within(memtable, g->options.read_point, g->since, g->options.upper, &cursor);
-    return status == HELIOS_OK ? add_cursor(g, cursor) : status;
+    return status == HELIOS_OK ? add_cursor(g, cursor, newest) : status;
 }
 
 /* The numbers of one that is active still change. */
 static helios_status add_closed(struct gathering *g, const struct mem_slot *slot)
 {
-    return slot->last > g->since ? add_memtable(g, slot->memtable) : HELIOS_OK;
+    return slot->last > g->since ? add_memtable(g, slot->memtable, slot->last) : HELIOS_OK;
 }
 
 static bool file_in_bounds(const struct gathering *g, const struct table_file *file)
@@ -153,15 +160,19 @@ static helios_status add_run(struct gathering *g, struct table_file *const *file
                                                  .upper = g->options.upper,
                                                  .fill_cache = g->options.fill_cache};
     struct cursor *cursor = NULL;
+    helios_seq newest = 0;
     helios_status status = HELIOS_OK;
 
     if (count == 0)
         return HELIOS_OK;
-    for (size_t i = 0; i < count && status == HELIOS_OK; i++)
+    for (size_t i = 0; i < count && status == HELIOS_OK; i++) {
+        if (files[i]->properties.seq_max > newest)
+            newest = files[i]->properties.seq_max;
         status = add_file_cover(g, files[i]);
+    }
     if (status == HELIOS_OK)
         status = level_cursor_new(files, count, &options, &cursor);
-    return status == HELIOS_OK ? add_cursor(g, cursor) : status;
+    return status == HELIOS_OK ? add_cursor(g, cursor, newest) : status;
 }
 
 static helios_status files_room(struct gathering *g, size_t count)
@@ -214,7 +225,7 @@ static helios_status add_view(struct gathering *g, const struct view *view)
     helios_status status = add_own(g);
 
     if (status == HELIOS_OK)
-        status = add_memtable(g, view->active->memtable);
+        status = add_memtable(g, view->active->memtable, SEQ_MAX);
     for (size_t i = 0; i < view->closed_count && status == HELIOS_OK; i++)
         status = add_closed(g, view->closed[i]);
     return status == HELIOS_OK ? add_levels(g, view->version) : status;
@@ -322,6 +333,8 @@ helios_status sources_open(struct helios_db *db, const struct sources_options *o
     mem_free(g.cursors);
     mem_free(g.branches);
     mem_free(g.files);
+    sources->merged = g.stripped || g.count != 1;
+    sources->newests = g.newests;
     sources->view = view;
     sources->covers = g.covers;
     sources->cover_count = g.cover_count;
@@ -336,6 +349,7 @@ void sources_close(struct sources *sources)
     for (size_t i = 0; i < sources->cover_count; i++)
         rangedel_unref(sources->covers[i].set);
     mem_free(sources->covers);
+    mem_free(sources->newests);
     helios_buf_free(&sources->place);
     view_unref(sources->view);
     *sources = (struct sources){0};
@@ -420,6 +434,29 @@ helios_status sources_cover_piece(struct sources *sources, helios_slice key, hel
             *to = end;
     }
     return status;
+}
+
+helios_status sources_pass_deleted(struct sources *sources, helios_slice end, bool *far)
+{
+    struct cursor *c = sources->cursor;
+    helios_slice to;
+    helios_seq below;
+    helios_status status = sources_cover_piece(sources, c->key, &below, &to);
+
+    *far = false;
+    if (status != HELIOS_OK)
+        return status;
+    if (!to.data || slice_compare(to, end) > 0)
+        to = end;
+    if (slice_compare(to, c->key) <= 0)
+        return HELIOS_OK;
+    if (sources->merged) {
+        *far = merge_skip(c, sources->newests, below, to);
+    } else if (sources->newests[0] < below) {
+        cursor_seek(c, to, TAG_MAX);
+        *far = true;
+    }
+    return HELIOS_OK;
 }
 
 /* The newest number at or below the limit; 0: none. */

@@ -32,6 +32,8 @@ struct sources_options {
 struct sources {
     struct view *view; /* counted; NULL: nothing is open */
     struct cursor *cursor;
+    bool merged;         /* it is one of several, or of layers */
+    helios_seq *newests; /* of each cursor in it: nothing that it yields is numbered above */
     struct cover *covers;
     size_t cover_count;
     helios_buf place; /* a key with its branch */
@@ -51,6 +53,10 @@ static inline bool sources_stale(const struct sources *sources, const struct hel
 /* The newest range delete at or below the read point over the key; 0: none. Remembers what is around the key,
  * for walks. Fails only with HELIOS_NO_MEMORY. */
 helios_status sources_cover(struct sources *, helios_slice key, helios_seq *seq) CHECKED;
+/* While the cursor walks forward: the key that it stands on is hidden by the newest range delete over it. Passes over what
+ * else that one hides, as far as it is known without a look at each: sources that are older as a whole. *far false: there
+ * was nothing to pass over, and a step is what is left. `end`: where the walk ends at the latest. */
+helios_status sources_pass_deleted(struct sources *, helios_slice end, bool *far) CHECKED;
 /* The same, with how far it holds at least: *to, in the form of keys here; no data: to the end of the layer. The number
  * is the same for all keys in [key, *to). */
 helios_status sources_cover_piece(struct sources *, helios_slice key, helios_seq *seq,
