@@ -20,6 +20,7 @@ struct merging {
     struct helios_db *db;
     helios_branch_id source, target; /* a revert has one branch alone: both */
     helios_merge_options options;
+    const struct merge_rows_ops *rows;
     bool gated;
     struct gate gate;
     struct merge_states states;
@@ -336,7 +337,6 @@ static helios_status walk_and_commit(struct merging *m, const struct merge_entry
 {
     const struct merge_plan plan = {.db = m->db,
                                     .target = m->target,
-                                    .states = &m->states,
                                     .entries = entries,
                                     .entry_count = count,
                                     .gated = m->gated,
@@ -345,7 +345,7 @@ static helios_status walk_and_commit(struct merging *m, const struct merge_entry
     struct merge_walk walk;
     helios_status status;
 
-    merge_walk_begin(&walk, m->db, &m->states, &m->options);
+    merge_walk_begin(&walk, m->db, &m->states, &m->options, m->rows);
     status = merge_commit(&plan, &walk, again, &m->commit);
     m->merged = walk.merged;
     m->deleted = walk.deleted;
@@ -503,9 +503,10 @@ static helios_status merge_entered(struct merging *m)
     return status;
 }
 
-static helios_status merge_begin(struct merging *m, helios_db *db, const helios_merge_options *options)
+static helios_status merge_begin(struct merging *m, helios_db *db, const helios_merge_options *options,
+                                 const struct merge_rows_ops *rows)
 {
-    *m = (struct merging){.db = db};
+    *m = (struct merging){.db = db, .rows = rows};
     return db ? merge_options(options, &m->options) : fail(HELIOS_INVALID, "no database was given");
 }
 
@@ -524,11 +525,12 @@ static helios_status merge_end(struct merging *m, helios_status status, helios_m
     return error_tell(&note);
 }
 
-helios_status helios_branch_merge(helios_db *db, helios_branch_id source, helios_branch_id target,
-                                  const helios_merge_options *options, helios_merge_result *result)
+helios_status merge_branches(helios_db *db, helios_branch_id source, helios_branch_id target,
+                             const helios_merge_options *options, const struct merge_rows_ops *rows,
+                             helios_merge_result *result)
 {
     struct merging m;
-    helios_status status = merge_begin(&m, db, options);
+    helios_status status = merge_begin(&m, db, options, rows);
 
     m.source = source;
     m.target = target;
@@ -581,11 +583,12 @@ static helios_status revert_entered(struct merging *m, helios_seq first, helios_
     return status;
 }
 
-helios_status helios_branch_revert(helios_db *db, helios_branch_id branch, helios_seq first, helios_seq last,
-                                   const helios_merge_options *options, helios_merge_result *result)
+helios_status merge_revert(helios_db *db, helios_branch_id branch, helios_seq first, helios_seq last,
+                           const helios_merge_options *options, const struct merge_rows_ops *rows,
+                           helios_merge_result *result)
 {
     struct merging m;
-    helios_status status = merge_begin(&m, db, options);
+    helios_status status = merge_begin(&m, db, options, rows);
 
     m.source = m.target = branch;
     if (status == HELIOS_OK && m.options.close_source)

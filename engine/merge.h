@@ -2,12 +2,14 @@
  *
  *   merge.c          the public calls: who takes part, bases, rounds, the commit
  *   merge_walk.c     three states side by side: what the target has to write, key by key; conflicts
+ *   merge_rows.c     the part of the walk that rows have beside: the catalog before them, their index entries behind
  *   merge_commit.c   that as one commit: a batch while it is small, tables when it is not
  *   merge_entries.c  merges in the system space and in the registry
  */
 #ifndef HELIOS_ENGINE_MERGE_H
 #define HELIOS_ENGINE_MERGE_H
 #include "branch/vector.h"
+#include "engine/batch.h"
 #include "engine/branches.h"
 #include "engine/compare.h"
 
@@ -44,6 +46,26 @@ struct merge_op {
     helios_slice key, value;
 };
 
+/* What knows rows, indexes and the catalog: table/merges.c. Index entries are never merged as keys: they are made of the rows
+ * that the merge writes, by the catalog as it will be. */
+struct merge_rows;
+struct merge_rows_ops {
+    /* Whether a line of the catalog is never changed once it is there, and so can be in no conflict. */
+    bool (*is_fixed)(helios_slice key);
+    /* catalog: the operations on it, all; it and the states stay until end(). HELIOS_CONFLICT if it would not be one. */
+    helios_status (*begin)(struct helios_db *, const struct merge_states *, helios_merge_strategy,
+                           const struct helios_batch *catalog, struct merge_rows **);
+    /* A row that the merge would write. before: what the target has, NULL: none. *keep false: it is to be left alone. */
+    helios_status (*row)(struct merge_rows *, const struct merge_op *, const helios_slice *before, bool *keep);
+    /* All rows were given. HELIOS_CONFLICT if they do not fit together. */
+    helios_status (*settle)(struct merge_rows *);
+    /* From then on: operations on entries, ascending; false: no more. */
+    bool (*next)(struct merge_rows *, struct merge_op *);
+    /* Whether an operation on the catalog is to be written. */
+    bool (*keeps)(struct merge_rows *, const struct merge_op *);
+    void (*end)(struct merge_rows *); /* NULL is fine */
+};
+
 struct merge_walk {
     struct helios_db *db;
     const struct merge_states *states;
@@ -52,12 +74,18 @@ struct merge_walk {
     size_t space; /* index of the one being walked */
     uint64_t merged, deleted, conflicts;
     bool over;
+    const struct merge_rows_ops *ops;
+    struct merge_rows *rows;     /* NULL: nothing of tables came yet */
+    struct helios_batch catalog; /* operations on it, which are written last */
+    size_t catalog_at;
+    bool settled;                     /* entries and the catalog are being written */
     helios_buf value, first_conflict; /* resolve()'s; the key, for people */
+    uint8_t first_space;
     struct error_note error;
 };
 
 void merge_walk_begin(struct merge_walk *, struct helios_db *, const struct merge_states *,
-                      const helios_merge_options *);
+                      const helios_merge_options *, const struct merge_rows_ops *);
 /* False: the end, or a failure that merge_walk_status() tells: HELIOS_CONFLICT where conflicts make the merge fail; all
  * were told by then. */
 bool merge_walk_next(struct merge_walk *, struct merge_op *);
@@ -66,9 +94,30 @@ void merge_walk_end(struct merge_walk *);
 
 /* Whether the walk has to be made again on the target as it is at `now`, which the caller holds: a key that the source has
  * changed differs there from what the walk saw. Also one that the walk left alone, as both sides were alike or a conflict
- * was the target's: it may be a conflict now, or the source's to say. */
-helios_status merge_is_overtaken(struct helios_db *, const struct merge_states *, helios_seq now,
-                                 bool *overtaken) CHECKED;
+ * was the target's: it may be a conflict now, or the source's to say. A walk that had to do with tables: any row or line
+ * of the catalog, as entries were made of those that there were. */
+helios_status merge_is_overtaken(const struct merge_walk *, helios_seq now, bool *overtaken) CHECKED;
+
+/* ---- merge.c ---- */
+
+/* The calls of the public header, with what knows rows; without it there are none to know. */
+helios_status merge_branches(struct helios_db *, helios_branch_id source, helios_branch_id target,
+                             const helios_merge_options *, const struct merge_rows_ops *,
+                             helios_merge_result *) CHECKED;
+helios_status merge_revert(struct helios_db *, helios_branch_id, helios_seq first, helios_seq last,
+                           const helios_merge_options *, const struct merge_rows_ops *,
+                           helios_merge_result *) CHECKED;
+
+/* ---- merge_rows.c ---- */
+
+/* An operation on the catalog, kept for later. */
+helios_status merge_catalog_add(struct merge_walk *, const struct merge_op *) CHECKED;
+helios_status merge_row(struct merge_walk *, const struct merge_op *, const helios_slice *before,
+                        bool *keep) CHECKED;
+/* Behind all rows: entries, then the catalog. False: the end, or a failure, which *status tells. */
+bool merge_behind_rows(struct merge_walk *, struct merge_op *, helios_status *status);
+/* An operation was counted and is not written. */
+void merge_uncount(struct merge_walk *, const struct merge_op *);
 
 /* ---- merge_commit.c ---- */
 
@@ -80,7 +129,6 @@ struct merge_entry {
 struct merge_plan {
     struct helios_db *db;
     helios_branch_id target;
-    const struct merge_states *states; /* the walk's */
     const struct merge_entry *entries;
     size_t entry_count;
     bool gated;   /* the target's gate is closed already: nothing can have come in between */

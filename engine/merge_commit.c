@@ -153,7 +153,7 @@ static const struct cursor_ops merge_cursor_ops = {.first = merge_cursor_first, 
 /* ---- what came between ---- */
 
 /* The gate is closed: the target is as it will be below the merge. */
-static helios_status look_between(const struct merge_plan *plan, bool *again)
+static helios_status look_between(const struct merge_plan *plan, const struct merge_walk *walk, bool *again)
 {
     const struct pin_owner owner = pin_owner_now(plan->db, HELIOS_PIN_ITERATOR);
     helios_seq now;
@@ -163,7 +163,7 @@ static helios_status look_between(const struct merge_plan *plan, bool *again)
 
     if (status != HELIOS_OK)
         return status;
-    status = merge_is_overtaken(plan->db, plan->states, now, again);
+    status = merge_is_overtaken(walk, now, again);
     pins_release(plan->db->pins, pin);
     return status;
 }
@@ -190,8 +190,8 @@ static void begin(const struct merge_plan *plan)
     *plan->begun = true;
 }
 
-static helios_status commit_small(const struct merge_plan *plan, struct helios_batch *batch, bool *again,
-                                  helios_seq *commit)
+static helios_status commit_small(const struct merge_plan *plan, const struct merge_walk *walk,
+                                  struct helios_batch *batch, bool *again, helios_seq *commit)
 {
     struct gate gate;
     helios_status status;
@@ -202,7 +202,7 @@ static helios_status commit_small(const struct merge_plan *plan, struct helios_b
     status = gate_close(plan->db, &gate, plan->target);
     if (status != HELIOS_OK)
         return status;
-    status = look_between(plan, again);
+    status = look_between(plan, walk, again);
     if (status == HELIOS_OK && !*again)
         status = commit_batch(plan, batch, commit);
     gate_open(plan->db, &gate);
@@ -224,8 +224,8 @@ static helios_status build(const struct merge_plan *plan, struct merge_walk *wal
     return status;
 }
 
-static helios_status commit_tables(const struct merge_plan *plan, struct ingest *ingest, bool *again,
-                                   helios_seq *commit)
+static helios_status commit_tables(const struct merge_plan *plan, const struct merge_walk *walk,
+                                   struct ingest *ingest, bool *again, helios_seq *commit)
 {
     struct gate gate;
     helios_status status = HELIOS_OK;
@@ -234,7 +234,7 @@ static helios_status commit_tables(const struct merge_plan *plan, struct ingest 
     if (!plan->gated) {
         status = gate_close(plan->db, &gate, plan->target);
         if (status == HELIOS_OK)
-            status = look_between(plan, again);
+            status = look_between(plan, walk, again);
         else {
             ingest_discard(plan->db, ingest);
             return status;
@@ -256,7 +256,7 @@ static helios_status commit_large(const struct merge_plan *plan, struct merge_wa
     struct ingest ingest = {0};
     helios_status status = build(plan, walk, batch, &ingest);
 
-    return status == HELIOS_OK ? commit_tables(plan, &ingest, again, commit) : status;
+    return status == HELIOS_OK ? commit_tables(plan, walk, &ingest, again, commit) : status;
 }
 
 /* ---- either ---- */
@@ -284,7 +284,7 @@ helios_status merge_commit(const struct merge_plan *plan, struct merge_walk *wal
     batch.several_branches = true;
     status = fill(plan, walk, &batch);
     if (status == HELIOS_OK)
-        status = is_small(plan, walk, &batch) ? commit_small(plan, &batch, again, commit)
+        status = is_small(plan, walk, &batch) ? commit_small(plan, walk, &batch, again, commit)
                                               : commit_large(plan, walk, &batch, again, commit);
     batch_release(&batch);
     return status;

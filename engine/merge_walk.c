@@ -9,19 +9,24 @@
 
 enum { THEIRS, OURS, FIRST_BASE };
 
-static const uint8_t merged_spaces[] = {SPACE_USER, SPACE_DATA, SPACE_INDEX, SPACE_META};
+/* The catalog says what rows are; entries of indexes follow from rows: merge_rows.c. */
+static const uint8_t merged_spaces[] = {SPACE_META, SPACE_USER, SPACE_DATA};
 enum { SPACES = sizeof(merged_spaces) };
 
 void merge_walk_begin(struct merge_walk *w, struct helios_db *db, const struct merge_states *states,
-                      const helios_merge_options *options)
+                      const helios_merge_options *options, const struct merge_rows_ops *ops)
 {
-    *w = (struct merge_walk){.db = db, .states = states, .options = options};
+    *w = (struct merge_walk){.db = db, .states = states, .options = options, .ops = ops};
+    batch_init(&w->catalog);
 }
 
 void merge_walk_end(struct merge_walk *w)
 {
     compare_free(w->compare);
     w->compare = NULL;
+    w->ops->end(w->rows);
+    w->rows = NULL;
+    batch_release(&w->catalog);
     helios_buf_free(&w->value);
     helios_buf_free(&w->first_conflict);
 }
@@ -190,6 +195,9 @@ static helios_status describe(struct merge_walk *w, helios_merge_conflict *c)
     helios_status status;
 
     *c = (helios_merge_conflict){.key = compare_key(w->compare)};
+    c->of = merged_spaces[w->space] == SPACE_DATA   ? HELIOS_CONFLICT_OF_ROW
+            : merged_spaces[w->space] == SPACE_META ? HELIOS_CONFLICT_OF_CATALOG
+                                                    : HELIOS_CONFLICT_OF_KEY;
     status = side(w, THEIRS, &s->theirs, &c->has_theirs, &c->theirs, &c->theirs_seq);
     if (status == HELIOS_OK)
         status = side(w, OURS, &s->ours, &c->has_ours, &c->ours, &c->ours_seq);
@@ -226,7 +234,9 @@ static bool resolve(struct merge_walk *w, const helios_merge_conflict *conflict,
     case HELIOS_TAKE_THEIRS: return take_theirs(w, op);
     case HELIOS_TAKE_DELETE: return delete (w, op);
     case HELIOS_TAKE_VALUE:
-        status = check_value(buf_slice(&w->value));
+        status = conflict->of == HELIOS_CONFLICT_OF_KEY
+                     ? check_value(buf_slice(&w->value))
+                     : fail(HELIOS_INVALID, "resolve() can take either side's row, not make one");
         if (status != HELIOS_OK)
             give_up(w, status);
         return status == HELIOS_OK && put(w, buf_slice(&w->value), op);
@@ -243,8 +253,10 @@ static bool settle(struct merge_walk *w, struct merge_op *op)
     helios_merge_conflict conflict;
     helios_status status = describe(w, &conflict);
 
-    if (status == HELIOS_OK && w->conflicts++ == 0)
+    if (status == HELIOS_OK && w->conflicts++ == 0) {
+        w->first_space = merged_spaces[w->space];
         status = buf_set(&w->first_conflict, conflict.key.data, conflict.key.size);
+    }
     if (status == HELIOS_OK)
         status = tell(w, &conflict);
     if (status != HELIOS_OK) {
@@ -271,12 +283,22 @@ static helios_status fail_conflicts(const struct merge_walk *w)
 
     print_key(buf_slice(&w->first_conflict), key);
     return fail(HELIOS_CONFLICT,
-                "%" PRIu64 " keys were changed on both sides to different values, \"%s\" the first",
-                w->conflicts, key);
+                "%" PRIu64 " keys were changed on both sides to different values, %s\"%s\" the first",
+                w->conflicts,
+                w->first_space == SPACE_META   ? "the catalog's "
+                : w->first_space == SPACE_DATA ? "the row "
+                                               : "",
+                key);
+}
+
+/* A line of the catalog that is never changed comes along if the target lacks it. */
+static bool is_fixed(const struct merge_walk *w)
+{
+    return merged_spaces[w->space] == SPACE_META && w->ops->is_fixed(compare_key(w->compare));
 }
 
 /* True: the key makes an operation. */
-static bool visit(struct merge_walk *w, struct merge_op *op)
+static bool decide(struct merge_walk *w, struct merge_op *op)
 {
     enum verdict verdict;
     helios_status status = judge(w, &verdict);
@@ -287,13 +309,43 @@ static bool visit(struct merge_walk *w, struct merge_op *op)
     }
     switch (verdict) {
     case TAKE: return take_theirs(w, op) && !fails(w);
-    case CONFLICT: return settle(w, op);
+    case CONFLICT: return is_fixed(w) ? take_theirs(w, op) : settle(w, op);
     default: return false;
     }
 }
 
-/* On to the next space that has anything; false: that was the last. */
-static bool next_space(struct merge_walk *w)
+static helios_status give_row(struct merge_walk *w, const struct merge_op *op, bool *keep)
+{
+    bool has = compare_has(w->compare, OURS);
+    helios_slice before;
+    helios_status status = has ? compare_value(w->compare, OURS, &before) : compare_status(w->compare);
+
+    return status == HELIOS_OK ? merge_row(w, op, has ? &before : NULL, keep) : status;
+}
+
+/* True: the operation is the next one. */
+static bool visit(struct merge_walk *w, struct merge_op *op)
+{
+    helios_status status = HELIOS_OK;
+    bool keep = true;
+
+    if (!decide(w, op) || w->over)
+        return false;
+    if (merged_spaces[w->space] == SPACE_META) {
+        status = merge_catalog_add(w, op);
+        keep = false;
+    } else if (merged_spaces[w->space] == SPACE_DATA) {
+        status = give_row(w, op, &keep);
+        if (status == HELIOS_OK && !keep)
+            merge_uncount(w, op);
+    }
+    if (status != HELIOS_OK)
+        give_up(w, status);
+    return status == HELIOS_OK && keep;
+}
+
+/* On to the next space, or behind the last. */
+static void next_space(struct merge_walk *w)
 {
     helios_status status = w->compare ? compare_status(w->compare) : HELIOS_OK;
 
@@ -308,13 +360,11 @@ static bool next_space(struct merge_walk *w)
         status = fail_conflicts(w);
     if (status != HELIOS_OK)
         give_up(w, status);
-    w->over |= w->space == SPACES;
-    return !w->over;
 }
 
-bool merge_walk_next(struct merge_walk *w, struct merge_op *op)
+static bool walk_keys(struct merge_walk *w, struct merge_op *op)
 {
-    while (!w->over) {
+    while (!w->over && w->space < SPACES) {
         while (w->compare && compare_next(w->compare)) {
             if (visit(w, op))
                 return true;
@@ -326,13 +376,30 @@ bool merge_walk_next(struct merge_walk *w, struct merge_op *op)
     return false;
 }
 
+bool merge_walk_next(struct merge_walk *w, struct merge_op *op)
+{
+    helios_status status;
+
+    if (walk_keys(w, op))
+        return true;
+    if (w->over)
+        return false;
+    if (merge_behind_rows(w, op, &status))
+        return true;
+    if (status != HELIOS_OK)
+        give_up(w, status);
+    w->over = true;
+    return false;
+}
+
 /* ---- does it still hold? ---- */
 
-/* Most of what is written on a target is not the source's concern: so theirs is asked about first. */
-static helios_status key_is_overtaken(const struct merge_states *s, struct compare *compare, bool *overtaken)
+/* Most of what is written on a target is not the source's concern: so theirs is asked about first. any: it need not be. */
+static helios_status key_is_overtaken(const struct merge_states *s, struct compare *compare, bool any,
+                                      bool *overtaken)
 {
-    bool theirs = false, equal = true;
-    helios_status status = changed(s, compare, THEIRS, &theirs);
+    bool theirs = any, equal = true;
+    helios_status status = any ? HELIOS_OK : changed(s, compare, THEIRS, &theirs);
 
     if (status == HELIOS_OK && theirs)
         status = compare_equal(compare, OURS, FIRST_BASE + s->base_count, &equal);
@@ -340,30 +407,30 @@ static helios_status key_is_overtaken(const struct merge_states *s, struct compa
     return status;
 }
 
-static helios_status space_is_overtaken(struct helios_db *db, const struct merge_states *s, uint8_t space,
-                                        helios_seq now, bool *overtaken)
+static helios_status space_is_overtaken(const struct merge_walk *w, uint8_t space, helios_seq now,
+                                        bool *overtaken)
 {
+    const struct merge_states *s = w->states;
     const struct state_point target = {s->ours.branch, now};
     const uint8_t pair[1][2] = {{OURS, (uint8_t)(FIRST_BASE + s->base_count)}};
     struct compare_options options = {.space = space, .pairs = pair, .pair_count = 1};
     struct compare *compare = NULL;
-    helios_status status = compare_states(db, s, &target, &options, &compare);
+    helios_status status = compare_states(w->db, s, &target, &options, &compare);
 
     while (status == HELIOS_OK && !*overtaken && compare_next(compare))
-        status = key_is_overtaken(s, compare, overtaken);
+        status = key_is_overtaken(s, compare, w->rows && space != SPACE_USER, overtaken);
     if (status == HELIOS_OK)
         status = compare_status(compare);
     compare_free(compare);
     return status;
 }
 
-helios_status merge_is_overtaken(struct helios_db *db, const struct merge_states *s, helios_seq now,
-                                 bool *overtaken)
+helios_status merge_is_overtaken(const struct merge_walk *w, helios_seq now, bool *overtaken)
 {
     helios_status status = HELIOS_OK;
 
     *overtaken = false;
     for (size_t i = 0; i < SPACES && status == HELIOS_OK && !*overtaken; i++)
-        status = space_is_overtaken(db, s, merged_spaces[i], now, overtaken);
+        status = space_is_overtaken(w, merged_spaces[i], now, overtaken);
     return status;
 }

@@ -7,6 +7,7 @@
  *   catalog.c              names, entries, layouts, read through a view
  *   ddl.c, columns.c       changes of the catalog
  *   indexes.c, backfill.c  entries of rows in indexes; making them
+ *   merges.c               rows in merges; merge_catalog.c tables as they will be, merge_entries.c entries to be written
  *   handle.c               helios_table; rows.c changes and reads rows, scan.c walks them
  *
  * Every change of rows is one transaction that watches the table's entry in the catalog: it is lost, and tried again, if
