@@ -253,6 +253,18 @@ static void merge_at_rest(struct helios_db *db, struct rest *rest)
     mutex_unlock(&db->state_mu);
 }
 
+/* Once a second at most, however often jobs wake the janitor: it walks over all that the allocator has, and who allocates
+ * meanwhile waits. */
+static void give_memory_back(struct helios_db *db, uint64_t *last)
+{
+    uint64_t now = io_monotonic(db->fs);
+
+    if (db->options.memory_budget == 0 || now - *last < JANITOR_IDLE_INTERVAL)
+        return;
+    *last = now;
+    mem_trim();
+}
+
 static uint64_t janitor_interval_locked(struct helios_db *db, const struct rest *rest)
 {
     if (db->space_failure.status != HELIOS_OK)
@@ -266,6 +278,7 @@ static void *janitor_run(void *arg)
     struct rest rest = {.merging = true}; /* who opens may soon write, or close */
     struct dropped_space dropped = {0};
     helios_seq looked = 0;
+    uint64_t trimmed = 0;
 
     mutex_lock(&db->state_mu);
     while (!atomic_load(&db->closing)) {
@@ -291,8 +304,7 @@ static void *janitor_run(void *arg)
             merge_at_rest(db, &rest);
         table_home_trim(&db->home);
         view_bury(db);
-        if (db->options.memory_budget)
-            mem_trim();
+        give_memory_back(db, &trimmed);
         mutex_lock(&db->state_mu);
         background_schedule_locked(db);
     }

@@ -58,6 +58,17 @@ static void fit_budget(helios_options *o)
         o->block_cache_bytes = o->memory_budget / 8 * 3;
 }
 
+/* What open tables may take of a budget: half of the cache, but also where that is small, for blocks that are not worth
+ * keeping, enough that not every read opens its tables anew. */
+static uint64_t open_tables_share(const helios_options *o)
+{
+    uint64_t least = o->memory_budget / 16;
+
+    if (o->memory_budget == 0)
+        return 0;
+    return o->block_cache_bytes / 2 > least ? o->block_cache_bytes / 2 : least;
+}
+
 static helios_status check_encryption(const helios_options *o)
 {
     const helios_encryption defaults = HELIOS_ENCRYPTION_INIT;
@@ -166,7 +177,7 @@ static helios_status db_new(struct io_fs *fs, const char *path, const helios_opt
     db->home.fs = fs;
     db->home.directory = db->sst_directory;
     db->home.cache = db->cache;
-    db->home.bounded = options->memory_budget != 0;
+    db->home.open_bytes_max = open_tables_share(options);
     db->home.removed = table_removed;
     db->recovering = true;
     return status;

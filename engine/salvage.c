@@ -722,6 +722,7 @@ static void release(struct salvage *s)
     mem_free(s->branches);
     mem_free(s->home.directory);
     cache_free(s->home.cache);
+    mutex_release(&s->home.ring_mu);
     mutex_release(&s->home.open_mu);
     io_unlock(s->lock);
 }
@@ -762,6 +763,7 @@ helios_status engine_salvage(struct io_fs *fs, const char *from, const char *to,
     if (status != HELIOS_OK)
         return status;
     mutex_init(&s.home.open_mu);
+    mutex_init(&s.home.ring_mu);
     snprintf(directory, sizeof(directory), "%s/sst", to);
     s.home.fs = fs;
     s.home.directory = mem_text(directory);

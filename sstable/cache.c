@@ -279,11 +279,11 @@ void cache_charge(struct cache *cache, int64_t bytes)
         cache_evict(cache);
 }
 
-bool cache_charged_too_much(struct cache *cache)
+bool cache_charged_above(struct cache *cache, uint64_t bytes)
 {
     int64_t charged = atomic_load_explicit(&cache->charged, memory_order_relaxed);
 
-    return charged > 0 && (uint64_t)charged > atomic_load_explicit(&cache->budget, memory_order_relaxed) / 2;
+    return charged > 0 && (uint64_t)charged > bytes;
 }
 
 void cache_count_file(struct cache *cache, int64_t bytes)

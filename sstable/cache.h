@@ -67,8 +67,8 @@ void cache_drop(struct cache *, cache_slot *);
  * way to it. Never fails. */
 void cache_charge(struct cache *, int64_t bytes);
 
-/* What was charged takes more than half of the budget: some of it is to be given back. */
-bool cache_charged_too_much(struct cache *);
+/* Was more charged than that? */
+bool cache_charged_above(struct cache *, uint64_t bytes);
 
 /* A table's file was opened, or closed (negative). */
 void cache_count_file(struct cache *, int64_t bytes);

@@ -116,17 +116,24 @@ static void close_locked(struct table_file *f)
     table_retire(table);
 }
 
-/* Two rounds at most: after the first, all that are left were used meanwhile. `keep` was opened just now. */
-static void trim_locked(struct table_home *home, const struct table_file *keep)
+static bool too_much_open(const struct table_home *home)
+{
+    return home->open_bytes_max && cache_charged_above(home->cache, home->open_bytes_max);
+}
+
+/* Two rounds at most: after the first, all that are left were used meanwhile. `keep` is about to be used. Whether any was
+ * closed. */
+static bool trim_locked(struct table_home *home, const struct table_file *keep)
 {
     const struct table_file *first = NULL;
     int rounds = 0;
+    bool any = false;
 
-    while (home->hand && cache_charged_too_much(home->cache)) {
+    while (home->hand && too_much_open(home)) {
         struct table_file *f = home->hand;
 
         if (f == first && ++rounds == 2)
-            return;
+            break;
         if (!first)
             first = f;
         home->hand = f->ring_next;
@@ -135,19 +142,26 @@ static void trim_locked(struct table_home *home, const struct table_file *keep)
         if (f == first)
             first = NULL;
         close_locked(f);
+        any = true;
     }
+    return any;
 }
 
-/* What is retired inside an epoch is released later, not under the lock. */
+/* What is retired inside an epoch is released later, not under the lock; and then at once, as nobody else may come to do
+ * it: a read-only database has no background. */
 static void trim(struct table_home *home, const struct table_file *keep)
 {
-    if (!home->bounded || !cache_charged_too_much(home->cache))
+    bool any;
+
+    if (!too_much_open(home))
         return;
     epoch_enter();
     mutex_lock(&home->ring_mu);
-    trim_locked(home, keep);
+    any = trim_locked(home, keep);
     mutex_unlock(&home->ring_mu);
     epoch_leave();
+    if (any)
+        epoch_collect();
 }
 
 void table_home_trim(struct table_home *home)
@@ -223,15 +237,15 @@ static helios_status open_locked(struct table_file *f, struct table **out)
 helios_status table_file_open(struct table_file *f, struct table **out)
 {
     struct table *table = open_table_ref(f);
-    helios_status status;
+    helios_status status = HELIOS_OK;
 
     if (table) {
         *out = table;
-        return HELIOS_OK;
+    } else {
+        mutex_lock(&f->home->open_mu);
+        status = open_locked(f, out);
+        mutex_unlock(&f->home->open_mu);
     }
-    mutex_lock(&f->home->open_mu);
-    status = open_locked(f, out);
-    mutex_unlock(&f->home->open_mu);
-    trim(f->home, f);
+    trim(f->home, f); /* also where it was open: those that are grow as they are used */
     return status;
 }

@@ -3,8 +3,7 @@
  * Immutable but for `table`, `busy` and the count. Shared by versions, jobs and cursors.
  *
  * Where memory is bounded, what open tables keep in it (filter, indexes, slots) is too: when all of them take more than
- * half of the cache's budget, those that nobody has used since the hand of a clock came by are closed, and opened again
- * when they are needed. */
+ * that, those that nobody has used since the hand of a clock came by are closed, and opened again when they are needed. */
 #ifndef HELIOS_SSTABLE_FILE_H
 #define HELIOS_SSTABLE_FILE_H
 #include "base/thread.h"
@@ -16,9 +15,9 @@ struct table_home {
     struct crypt *crypt; /* NULL: not encrypted */
     char *directory;     /* <db>/sst */
     struct cache *cache;
-    bool bounded;            /* open tables are closed when they take too much memory */
-    struct mutex open_mu;    /* serialises opening; nothing is taken under it but ring_mu */
-    struct mutex ring_mu;    /* guards what is below; nothing is taken, retired or released under it */
+    uint64_t open_bytes_max; /* of memory: above, tables are closed; 0: no bound */
+    struct mutex open_mu;    /* serialises opening; taken before ring_mu and the cache's locks */
+    struct mutex ring_mu;    /* guards what is below; nothing is taken or released under it */
     struct table_file *hand; /* of the ring of open files; NULL: none is open */
     /* Called with the file's path when its last reference goes and it was dropped; after the unlink. */
     void (*removed)(void *arg, uint64_t number);

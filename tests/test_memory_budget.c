@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "helios/helios.h"
 #include <assert.h>
+#include <dirent.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,6 +32,7 @@ enum {
     READS = 4000,
     VALUE_BYTES = 120,
     STEPS = 20,
+    ABSENT = 3000,
 };
 
 static uint64_t seed = 1;
@@ -115,15 +117,12 @@ static void *read_run(void *arg)
     return NULL;
 }
 
-int main(int argc, char **argv)
+static void readers_and_a_writer(void)
 {
     helios_options options = HELIOS_OPTIONS_INIT;
     pthread_t readers[READERS];
     uint64_t charged, most = 0;
 
-    if (argc > 1)
-        seed = strtoull(argv[1], NULL, 10);
-    printf("seed %" PRIu64 "\n", seed);
     options.in_memory = true;
     options.memory_budget = BUDGET;
     options.history_retention = 0;
@@ -147,5 +146,92 @@ int main(int argc, char **argv)
     assert(most <= CACHE / 2 + SLACK);
     MUST(helios_verify(db, NULL, NULL));
     MUST(helios_close(db));
+}
+
+/* ---- no background ---- */
+
+static unsigned open_files(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    assert(directory);
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+/* A read-only open has no thread that tidies up. The keys are in no table, so that no block is loaded, and evicted, either. */
+static void read_only(void)
+{
+    helios_options options = HELIOS_OPTIONS_INIT;
+    char path[] = "/tmp/helios-budget-XXXXXX", key[32];
+    helios_buf value = {0};
+    unsigned before, most = 0;
+    uint64_t charged;
+
+    assert(mkdtemp(path));
+    options.memory_budget = BUDGET;
+    MUST(helios_open(path, &options, &db));
+    write_round(0, 0, 1);
+    MUST(helios_close(db));
+    options.read_only = true;
+    before = open_files();
+    MUST(helios_open(path, &options, &db));
+    for (uint64_t i = 0; i < ABSENT; i++) {
+        int size = snprintf(key, sizeof(key), "key%08" PRIu64 "+", i * 7919 % KEYS);
+        unsigned now;
+
+        assert(helios_get(db, NULL, (helios_slice){key, (size_t)size}, &value) == HELIOS_NOT_FOUND);
+        now = open_files();
+        most = now > most ? now : most;
+    }
+    printf("read-only: at most %u files open\n", most - before);
+    assert(most - before < 100);
+    for (uint64_t i = 0; i < KEYS; i++)
+        MUST(helios_get(db, NULL, key_of(key, sizeof(key), i), &value));
+    charged = stat_of("cache.charged.bytes");
+    printf("read-only: %" PRIu64 " bytes of open tables\n", charged);
+    assert(charged <= CACHE / 2 + SLACK);
+    MUST(helios_close(db));
+    helios_buf_free(&value);
+    MUST(helios_destroy(path));
+}
+
+/* ---- a small cache ---- */
+
+/* Blocks are not kept, but tables stay open as far as the budget allows. */
+static void no_blocks(void)
+{
+    helios_options options = HELIOS_OPTIONS_INIT;
+    char key[32];
+    helios_buf value = {0};
+    uint64_t charged;
+
+    options.in_memory = true;
+    options.memory_budget = 16 * BUDGET;
+    options.memtable_bytes = BUDGET / 12;
+    options.block_cache_bytes = 0;
+    MUST(helios_open("no blocks", &options, &db));
+    write_round(0, 0, 1);
+    MUST(helios_flush(db));
+    for (uint64_t i = 0; i < KEYS; i += 20)
+        MUST(helios_get(db, NULL, key_of(key, sizeof(key), i), &value));
+    charged = stat_of("cache.charged.bytes");
+    printf("no blocks: %" PRIu64 " bytes of open tables\n", charged);
+    assert(charged > CACHE / 2 && charged <= BUDGET + SLACK);
+    MUST(helios_close(db));
+    helios_buf_free(&value);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        seed = strtoull(argv[1], NULL, 10);
+    printf("seed %" PRIu64 "\n", seed);
+    readers_and_a_writer();
+    no_blocks();
+    read_only();
     return 0;
 }
