@@ -1,6 +1,7 @@
 /* crypt.c - crypt.h by OpenSSL's libcrypto. */
 #include "base/crypt.h"
 #include "base/coding.h"
+#include "base/crypt_short.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include <assert.h>
@@ -13,15 +14,17 @@
 
 enum {
     CONTEXTS = 32, /* of each direction: more threads than that at once wait for each other */
-    NONCE_SIZE = 12,
+    NONCE_SIZE = CRYPT_SHORT_NONCE,
     STEP_MAX = 1 << 30, /* libcrypto counts in int */
 };
 
 struct crypt_context {
     _Atomic bool busy __attribute__((aligned(64)));
-    uint64_t serial; /* of the file whose key it has; 0: none */
+    uint64_t serial, short_serial; /* of the file whose key each has; 0: none */
     EVP_CIPHER_CTX *evp;
+    struct crypt_short brief;
 };
+_Static_assert((int)CRYPT_SHORT_TAG == (int)CRYPT_TAG_SIZE, "one tag, whatever the size of the text");
 
 struct data_key {
     uint32_t id;
@@ -32,7 +35,7 @@ struct data_key {
 struct crypt {
     struct crypt_context sealing[CONTEXTS], opening[CONTEXTS];
     /* Constant. */
-    EVP_CIPHER *cipher;
+    EVP_CIPHER *cipher, *blocks;
     EVP_KDF *kdf;
     helios_status (*random)(void *arg, void *data, size_t size);
     void *random_arg;
@@ -59,11 +62,12 @@ void crypt_wipe(void *data, size_t size)
 
 /* ---- contexts ---- */
 
-static helios_status contexts_new(struct crypt_context *contexts, const EVP_CIPHER *cipher, int encrypt)
+static helios_status contexts_new(struct crypt_context *contexts, const struct crypt *crypt, int encrypt)
 {
     for (size_t i = 0; i < CONTEXTS; i++) {
         contexts[i].evp = EVP_CIPHER_CTX_new();
-        if (!contexts[i].evp || EVP_CipherInit_ex(contexts[i].evp, cipher, NULL, NULL, NULL, encrypt) != 1)
+        if (!crypt_short_init(&contexts[i].brief, crypt->blocks) || !contexts[i].evp ||
+            EVP_CipherInit_ex(contexts[i].evp, crypt->cipher, NULL, NULL, NULL, encrypt) != 1)
             return fail(HELIOS_NO_MEMORY, "libcrypto: no memory for a cipher");
     }
     return HELIOS_OK;
@@ -74,6 +78,7 @@ static void contexts_free(struct crypt_context *contexts)
     for (size_t i = 0; i < CONTEXTS; i++) {
         assert(!atomic_load(&contexts[i].busy));
         EVP_CIPHER_CTX_free(contexts[i].evp); /* which wipes it */
+        crypt_short_release(&contexts[i].brief);
     }
 }
 
@@ -134,6 +139,18 @@ static bool context_run(struct crypt_context *context, const unsigned char *in, 
     return true;
 }
 
+/* The same for what is short. */
+static bool short_begin(struct crypt_context *context, const struct crypt_file *file)
+{
+    if (context->short_serial == file->serial)
+        return true;
+    context->short_serial = 0;
+    if (!crypt_short_key(&context->brief, file->key))
+        return false;
+    context->short_serial = file->serial;
+    return true;
+}
+
 /* ---- life ---- */
 
 helios_status crypt_new(helios_status (*random)(void *arg, void *data, size_t size), void *arg,
@@ -149,13 +166,14 @@ helios_status crypt_new(helios_status (*random)(void *arg, void *data, size_t si
     crypt->random = random;
     crypt->random_arg = arg;
     crypt->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    crypt->blocks = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
     crypt->kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    if (!crypt->cipher || !crypt->kdf)
+    if (!crypt->cipher || !crypt->blocks || !crypt->kdf)
         status = fail(HELIOS_UNSUPPORTED, "libcrypto has no AES-256-GCM or no HKDF here");
     if (status == HELIOS_OK)
-        status = contexts_new(crypt->sealing, crypt->cipher, 1);
+        status = contexts_new(crypt->sealing, crypt, 1);
     if (status == HELIOS_OK)
-        status = contexts_new(crypt->opening, crypt->cipher, 0);
+        status = contexts_new(crypt->opening, crypt, 0);
     if (status != HELIOS_OK) {
         crypt_free(crypt);
         return status;
@@ -171,6 +189,7 @@ void crypt_free(struct crypt *crypt)
     contexts_free(crypt->sealing);
     contexts_free(crypt->opening);
     EVP_CIPHER_free(crypt->cipher);
+    EVP_CIPHER_free(crypt->blocks);
     EVP_KDF_free(crypt->kdf);
     mutex_release(&crypt->mu);
     crypt_wipe(crypt, sizeof(*crypt));
@@ -386,8 +405,8 @@ helios_status crypt_stream_end(struct crypt_stream *stream, unsigned char tag[CR
     return done ? HELIOS_OK : fail_crypto("encrypt");
 }
 
-helios_status crypt_seal(const struct crypt_file *file, uint64_t offset, helios_slice bound,
-                         const helios_slice *pieces, size_t count, void *out)
+static helios_status seal_long(const struct crypt_file *file, uint64_t offset, helios_slice bound,
+                               const helios_slice *pieces, size_t count, void *out)
 {
     struct crypt_stream stream;
     unsigned char *at = out;
@@ -403,12 +422,65 @@ helios_status crypt_seal(const struct crypt_file *file, uint64_t offset, helios_
     return ended == HELIOS_OK ? status : ended;
 }
 
+static helios_status seal_short(const struct crypt_file *file, uint64_t offset, helios_slice bound,
+                                const helios_slice *pieces, size_t count, void *out)
+{
+    struct crypt_context *context = context_take(file->crypt->sealing);
+    unsigned char nonce[NONCE_SIZE];
+    bool done;
+
+    nonce_make(offset, nonce);
+    done = short_begin(context, file) && crypt_short_seal(&context->brief, nonce, bound, pieces, count, out);
+    context_give(context);
+    return done ? HELIOS_OK : fail_crypto("encrypt");
+}
+
+static bool is_short(const helios_slice *pieces, size_t count)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < count && size <= CRYPT_SHORT_MAX; i++)
+        size += pieces[i].size;
+    return size <= CRYPT_SHORT_MAX;
+}
+
+helios_status crypt_seal(const struct crypt_file *file, uint64_t offset, helios_slice bound,
+                         const helios_slice *pieces, size_t count, void *out)
+{
+    if (is_short(pieces, count))
+        return seal_short(file, offset, bound, pieces, count, out);
+    return seal_long(file, offset, bound, pieces, count, out);
+}
+
+static bool open_long(struct crypt_context *context, const struct crypt_file *file, uint64_t offset,
+                      helios_slice bound, const void *sealed, size_t size, unsigned char tag[CRYPT_TAG_SIZE],
+                      void *out, bool *right)
+{
+    int rest = 0;
+
+    if (!context_begin(context, file, offset, bound) || !context_run(context, sealed, size, out) ||
+        EVP_CIPHER_CTX_ctrl(context->evp, EVP_CTRL_AEAD_SET_TAG, CRYPT_TAG_SIZE, tag) != 1)
+        return false;
+    *right = EVP_DecryptFinal_ex(context->evp, tag, &rest) == 1;
+    return true;
+}
+
+static bool open_short(struct crypt_context *context, const struct crypt_file *file, uint64_t offset,
+                       helios_slice bound, const void *sealed, size_t size,
+                       const unsigned char tag[CRYPT_TAG_SIZE], void *out, bool *right)
+{
+    unsigned char nonce[NONCE_SIZE];
+
+    nonce_make(offset, nonce);
+    return short_begin(context, file) &&
+           crypt_short_open(&context->brief, nonce, bound, sealed, size, tag, out, right);
+}
+
 helios_status crypt_open(const struct crypt_file *file, uint64_t offset, helios_slice bound, const void *sealed,
                          size_t size, void *out, bool *right)
 {
     struct crypt_context *context;
     unsigned char tag[CRYPT_TAG_SIZE];
-    int rest = 0;
     bool done;
 
     *right = false;
@@ -417,10 +489,8 @@ helios_status crypt_open(const struct crypt_file *file, uint64_t offset, helios_
     size -= CRYPT_TAG_SIZE;
     memcpy(tag, (const unsigned char *)sealed + size, sizeof(tag)); /* out may be where it stands */
     context = context_take(file->crypt->opening);
-    done = context_begin(context, file, offset, bound) && context_run(context, sealed, size, out) &&
-           EVP_CIPHER_CTX_ctrl(context->evp, EVP_CTRL_AEAD_SET_TAG, CRYPT_TAG_SIZE, tag) == 1;
-    if (done)
-        *right = EVP_DecryptFinal_ex(context->evp, tag, &rest) == 1;
+    done = size <= CRYPT_SHORT_MAX ? open_short(context, file, offset, bound, sealed, size, tag, out, right)
+                                   : open_long(context, file, offset, bound, sealed, size, tag, out, right);
     context_give(context);
     return done ? HELIOS_OK : fail_crypto("decrypt");
 }

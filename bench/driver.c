@@ -562,6 +562,7 @@ static const char usage_text[] =
     "  --versions=N    of each key, in fillversions (2); an older point lies half-way. Passes of overwrites\n"
     "  --seconds=N     of mixed (60)\n"
     "  --retention=T   history that Helios keeps: none, forever, or so many hours, as 24h (none)\n"
+    "  --encrypt       Helios encrypts what it writes\n"
     "  --keys=binary   8 bytes big-endian and 8 of hash instead of 16 decimal digits\n"
     "  --memtable=N    bytes of a memtable (64M)\n"
     "  --cache=N       bytes of the block cache (256M)\n"
@@ -595,21 +596,14 @@ static uint64_t retention_of(const char *text)
 }
 
 static const struct option options[] = {
-    {"dir", required_argument, NULL, 'd'},
-    {"database", required_argument, NULL, 'D'},
-    {"num", required_argument, NULL, 'n'},
-    {"reads", required_argument, NULL, 'r'},
-    {"synced", required_argument, NULL, 's'},
-    {"value", required_argument, NULL, 'v'},
-    {"versions", required_argument, NULL, 'V'},
-    {"retention", required_argument, NULL, 'R'},
-    {"keys", required_argument, NULL, 'k'},
-    {"memtable", required_argument, NULL, 'm'},
-    {"cache", required_argument, NULL, 'c'},
-    {"file", required_argument, NULL, 'f'},
-    {"seconds", required_argument, NULL, 'S'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"dir", required_argument, NULL, 'd'},      {"database", required_argument, NULL, 'D'},
+    {"num", required_argument, NULL, 'n'},      {"reads", required_argument, NULL, 'r'},
+    {"synced", required_argument, NULL, 's'},   {"value", required_argument, NULL, 'v'},
+    {"versions", required_argument, NULL, 'V'}, {"retention", required_argument, NULL, 'R'},
+    {"encrypt", no_argument, NULL, 'E'},        {"keys", required_argument, NULL, 'k'},
+    {"memtable", required_argument, NULL, 'm'}, {"cache", required_argument, NULL, 'c'},
+    {"file", required_argument, NULL, 'f'},     {"seconds", required_argument, NULL, 'S'},
+    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
 };
 
 static _Noreturn void show_usage(FILE *to, int exit_code)
@@ -633,6 +627,7 @@ static void option_set(struct bench *bench, int option, const char *value, const
     case 'S': bench->sizes.seconds = (double)number_of(value); break;
     case 'V': bench->sizes.versions = (unsigned)number_of(value); break;
     case 'R': bench->settings.retention = retention_of(value); break;
+    case 'E': bench->settings.encrypted = true; break;
     case 'k': bench->sizes.binary_keys = strcmp(value, "binary") == 0; break;
     case 'm': bench->settings.memtable_bytes = number_of(value); break;
     case 'c': bench->settings.cache_bytes = number_of(value); break;

@@ -11,6 +11,7 @@ struct settings {
     unsigned writers;   /* threads that write at the same time */
     bool sync;          /* a write is on the disk when it returns; else it has reached the operating system */
     bool transactions;  /* there will be some */
+    bool encrypted;     /* at rest, where the engine can */
     bool mixed;         /* what is written is read soon, too */
 };
 

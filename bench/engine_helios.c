@@ -30,20 +30,25 @@ static void h_describe(const struct settings *settings, char *text, size_t size)
     snprintf(text, size,
              "Helios %s: memtable %zu MiB, cache %zu MiB, blocks %u B, filter %.0f bits, lz4, %s history, no "
              "feed, "
-             "durability ASYNC, in fillsync SYNC, get into a reused buffer",
+             "durability ASYNC, in fillsync SYNC, get into a reused buffer%s",
              helios_version_string(), (size_t)(settings->memtable_bytes >> 20),
              (size_t)(settings->cache_bytes >> 20), (unsigned)defaults.block_bytes,
-             defaults.filter_bits_per_key, settings->retention ? history : "no");
+             defaults.filter_bits_per_key, settings->retention ? history : "no",
+             settings->encrypted ? ", encrypted" : "");
 }
 
 static void *h_open(const struct settings *settings)
 {
+    helios_encryption encryption = HELIOS_ENCRYPTION_INIT;
     helios_options options = HELIOS_OPTIONS_INIT;
     helios_db *db = NULL;
 
     options.memtable_bytes = settings->memtable_bytes;
     options.block_cache_bytes = settings->cache_bytes;
     options.history_retention = settings->retention;
+    encryption.source = HELIOS_KEY_RAW;
+    encryption.key = slice_make("thirty-two bytes that are a key.", 32);
+    options.encryption = settings->encrypted ? &encryption : NULL;
     options.durability = settings->sync ? HELIOS_DURABILITY_SYNC : HELIOS_DURABILITY_ASYNC;
     must(helios_open(settings->path, &options, &db), "open");
     return db;
