@@ -14,7 +14,7 @@ enum table_loss {
 
 struct table_salvage_options {
     struct io_fs *fs;
-    const char *path; /* copied */
+    const char *path;        /* copied */
     helios_seq override_seq; /* as in table_open */
     /* [from, to], keys with layer, both may be affected; no data: open. The reason is a sentence that names the file. */
     helios_status (*lost)(void *arg, enum table_loss, helios_slice from, helios_slice to, const char *reason);
