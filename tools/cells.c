@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+size_t table_column_named(const helios_schema *schema, const char *name)
+{
+    size_t i = 0;
+
+    while (i < schema->column_count && strcmp(schema->columns[i].name, name) != 0)
+        i++;
+    return i;
+}
+
 void cells_clear(struct cells *cells)
 {
     cells->count = 0;

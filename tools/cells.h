@@ -52,4 +52,7 @@ bool row_values_take(struct row_values *, const helios_schema *, const struct ce
 bool key_values_take(struct row_values *, const helios_schema *, const char *const *columns,
                      size_t column_count, const char *word, size_t *count, char problem[PROBLEM_SIZE]);
 
+/* The column's place; its count: there is none. */
+size_t table_column_named(const helios_schema *, const char *name);
+
 #endif

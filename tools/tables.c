@@ -2,6 +2,7 @@
 #include "tools/tables.h"
 #include "tools/at.h"
 #include "tools/branches.h"
+#include "tools/cells.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,15 +79,6 @@ int table_key_find(const struct args *args, const helios_schema *schema, const c
                          strcmp(index, HELIOS_PRIMARY) == 0 ? "table \"%s\" has no primary key"
                                                             : "table \"%s\" has no index \"%s\"",
                          schema->name, index);
-}
-
-size_t table_column_named(const helios_schema *schema, const char *name)
-{
-    size_t i = 0;
-
-    while (i < schema->column_count && strcmp(schema->columns[i].name, name) != 0)
-        i++;
-    return i;
 }
 
 int table_column_find(const struct args *args, const helios_schema *schema, const char *name, size_t *place)

@@ -31,8 +31,6 @@ struct key_columns {
     size_t count;
 };
 int table_key_find(const struct args *, const helios_schema *, const char *index, struct key_columns *);
-/* The column's place; its count: there is none. */
-size_t table_column_named(const helios_schema *, const char *name);
 /* The same, reported: 0 or an exit code. */
 int table_column_find(const struct args *, const helios_schema *, const char *name, size_t *place);
 
